@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * HTTP client, the only user of libcurl. Names no third-party type.
+ *
+ * A client owns a connection cache and serves one thread at a time; use one client a thread.
+ * Proxy settings of the environment are ignored: nothing the operator sets may divert traffic.
+ * Certificates and host names are always verified; there is no switch for it. TLS 1.2 is the least.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <teelaunch/buf.h>
+#include <teelaunch/cancel.h>
+#include <teelaunch/deadline.h>
+#include <teelaunch/error.h>
+#include <teelaunch/secret.h>
+#include <teelaunch/str.h>
+
+struct tl_http;
+
+/** @user_agent is copied. NULL on lack of memory. Does no I/O. */
+struct tl_http *tl_http_new(const char *user_agent);
+struct tl_http *tl_http_free(struct tl_http *h);
+static inline void tl_http_freep(struct tl_http **h)
+{
+	*h = tl_http_free(*h);
+}
+#define auto_http __attribute__((cleanup(tl_http_freep)))
+
+struct tl_http_request {
+	const char *method; /* "GET", "HEAD", "POST" */
+	const char *url;    /* https only, unless is_plain_allowed */
+	const char *const
+		*headers; /* "Name: value", NULL-terminated, or NULL; no credentials here */
+	/* Value of the Authorization header. Sent to the URL's own origin (scheme, host, port)
+	 * only: a redirect to another origin loses it. NULL = none. */
+	const struct tl_secret *authorization;
+	const void *body; /* request body; NULL = none */
+	size_t body_bytes;
+	const char *ca_file; /* PEM bundle that replaces the system's trust store; NULL = system */
+	bool is_plain_allowed;       /* http:// too: the metadata server only */
+	unsigned int redirects_max;  /* 0 = a 3xx is returned as it is. Never from https to http. */
+	struct tl_deadline deadline; /* for the whole request, redirects included */
+	uint64_t connect_timeout_ms;
+	uint64_t stall_timeout_ms; /* no byte for so long = failure; 0 = deadline only */
+	size_t response_max_bytes; /* more than this is a failure, whatever Content-Length says */
+	/*
+	 * Where the body of a 2xx response goes as it arrives; NULL = into the response. A non-zero
+	 * return ends the request with that value (a negative errno). Other statuses' bodies are
+	 * kept in the response, cut at 4 KiB. @status is the final response's, known before the
+	 * first byte.
+	 */
+	int (*sink)(void *ctx, int status, const void *data, size_t n);
+	void *sink_ctx;
+	struct tl_cancel *cancel; /* NULL = none */
+};
+
+struct tl_http_response {
+	int status;
+	struct tl_buf body;
+	struct tl_kvs
+		headers; /* of the final response; names in lower case; at most 64 KiB in all */
+	char *final_url; /* after redirects */
+};
+
+void tl_http_response_done(struct tl_http_response *r);
+#define auto_http_response __attribute__((cleanup(tl_http_response_done)))
+
+/**
+ * One request, blocking until its end, its deadline or its cancellation. Any status is a success
+ * here.
+ *
+ * @ret  set only on success; owned by the caller
+ *
+ * Failures have codes TL_E_NET_* (class retry) or TL_E_INTERRUPTED and name the host, never the
+ * query, a header or a credential.
+ */
+int tl_http_perform(struct tl_http *h, const struct tl_http_request *req,
+		    struct tl_http_response *ret, struct tl_error *err);

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The launcher's own log: one line an event, logfmt, to standard error (with a <N> priority for
+ * journald when it is not a terminal) and to the console.
+ *
+ * Only launcher/'s stage driver and the programs' mains log above debug; everyone else returns
+ * errors. Thread-safe: one write(2) a line and sink.
+ */
+#pragma once
+
+#include <syslog.h>
+
+/* A line is cut at this many bytes. */
+#define TL_LOG_LINE_MAX 4096
+
+/** Lines above this syslog level are dropped; default LOG_INFO. */
+void tl_log_set_level(int level);
+/** Also write every line to @fd (borrowed; -1 = none). A console that blocks or fails loses lines,
+ * counted. */
+void tl_log_set_console(int fd);
+/** Lines that a sink did not take. */
+unsigned long tl_log_dropped(void);
+
+/**
+ * @event  stable name to search for: "image.pulled"
+ * @fmt    key=value pairs, units in the key, foreign text in '...'; the result is escaped and cut.
+ *         Never a secret.
+ */
+void tl_log_event(int level, const char *event, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <teelaunch/secret.h>
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+
+int tl_secret_set(struct tl_secret *s, const void *bytes, size_t len)
+{
+	char *copy = malloc(len + 1);
+
+	if (!copy)
+		return -ENOMEM;
+	if (len)
+		memcpy(copy, bytes, len);
+	copy[len] = '\0';
+	tl_secret_consume(s, copy, len);
+	return 0;
+}
+
+void tl_secret_consume(struct tl_secret *s, char *consume_bytes, size_t len)
+{
+	tl_secret_done(s);
+	s->bytes = consume_bytes;
+	s->len_bytes = len;
+}
+
+bool tl_secret_equal(const struct tl_secret *a, const struct tl_secret *b)
+{
+	return a->len_bytes == b->len_bytes &&
+	       (!a->len_bytes || CRYPTO_memcmp(a->bytes, b->bytes, a->len_bytes) == 0);
+}
+
+bool tl_secret_is_empty(const struct tl_secret *s)
+{
+	return !s->len_bytes;
+}
+
+void tl_secret_done(struct tl_secret *s)
+{
+	if (!s)
+		return;
+	if (s->bytes)
+		explicit_bzero(s->bytes, s->len_bytes);
+	free(s->bytes);
+	*s = (struct tl_secret){ 0 };
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <teelaunch/log.h>
+
+#include <poll.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <teelaunch/str.h>
+
+static atomic_int log_level = LOG_INFO;
+static atomic_int console_fd = -1;
+static atomic_ulong dropped;
+
+void tl_log_set_level(int level)
+{
+	log_level = level;
+}
+
+void tl_log_set_console(int fd)
+{
+	console_fd = fd;
+}
+
+unsigned long tl_log_dropped(void)
+{
+	return dropped;
+}
+
+static const char *level_name(int level)
+{
+	if (level <= LOG_ERR)
+		return "ERROR";
+	if (level == LOG_WARNING)
+		return "WARN";
+	return level == LOG_DEBUG ? "DEBUG" : "INFO";
+}
+
+/* A serial line that no one reads must not stop the launch: wait a little, then drop. */
+static void write_line(int fd, const struct iovec *iov, int n)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	ssize_t want = 0;
+
+	for (int i = 0; i < n; i++)
+		want += (ssize_t)iov[i].iov_len;
+	if (poll(&p, 1, 100) != 1 || writev(fd, iov, n) != want)
+		dropped++;
+}
+
+static int time_prefix(char *ret, size_t cap)
+{
+	struct timespec t = { 0 };
+	struct tm tm;
+	char seconds[32];
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	gmtime_r(&t.tv_sec, &tm);
+	strftime(seconds, sizeof(seconds), "%Y-%m-%dT%H:%M:%S", &tm);
+	return snprintf(ret, cap, "time=%s.%03ldZ ", seconds, t.tv_nsec / 1000000);
+}
+
+void tl_log_event(int level, const char *event, const char *fmt, ...)
+{
+	char raw[TL_LOG_LINE_MAX];
+	char text[TL_LOG_LINE_MAX];
+	char priority[8], stamp[64], head[128];
+	int fd = console_fd;
+	va_list ap;
+
+	if (level > log_level)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(raw, sizeof(raw), fmt, ap);
+	va_end(ap);
+	tl_str_escape(raw, text, sizeof(text));
+	snprintf(priority, sizeof(priority), "<%d>", level);
+	time_prefix(stamp, sizeof(stamp));
+	snprintf(head, sizeof(head), "level=%s event=%s ", level_name(level), event);
+
+	/* journald has its own clock and reads the priority; a person and the console want the
+	 * time. */
+	bool for_person = isatty(STDERR_FILENO);
+	const struct iovec line[] = {
+		{ for_person ? stamp : priority, strlen(for_person ? stamp : priority) },
+		{ head, strlen(head) },
+		{ text, strlen(text) },
+		{ (void *)(uintptr_t) "\n", 1 },
+	};
+	write_line(STDERR_FILENO, line, 4);
+	if (fd >= 0) {
+		struct iovec on_console[] = { { stamp, strlen(stamp) }, line[1], line[2], line[3] };
+
+		write_line(fd, on_console, 4);
+	}
+}
