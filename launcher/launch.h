@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One launch, from the metadata to the decision what becomes of the VM. What the image decides
+ * comes in as options; what the operator decides comes from the metadata; there is no third place.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include <teelaunch/cancel.h>
+#include <teelaunch/str.h>
+
+/* All strings are borrowed for the whole launch. */
+struct launch_options {
+	const char *metadata_host; /* host or host:port; plain http */
+	const char *containerd;    /* absolute path of the socket */
+	const char *tcti; /* TPM transmission interface, as Tss2_TctiLdr_Initialize takes it */
+	const char *firmware_log;     /* TCG2 event log of this boot */
+	const char *kernel_cmdline;   /* file with the kernel's command line */
+	const char *verifier;         /* https URL of the verifier */
+	const char *verifier_roots;   /* PEM file; NULL: the system's trust store */
+	const char *verifier_api;     /* "verifyConfidentialSpace" or "verifyAttestation" */
+	const char *google_roots;     /* PEM file for Google's registries; NULL: the system's */
+	struct tl_kvs registry_roots; /* host[:port] -> PEM file */
+	const char *console;          /* file or device for the log and the workload; NULL: none */
+	const char *shared_dir;       /* host directory that the workload sees read-only */
+	const char *state_dir;        /* private; report and FIFOs */
+	const char *content_dir;      /* on the file system that will hold the image: space check */
+	const char *disk;             /* "protected" or "unprotected" */
+	uint64_t first_token_budget_ms;
+	uint64_t drain_ms; /* bound on reading the last output */
+	const char *version, *commit;
+};
+
+/**
+ * Do it all. Blocks until the workload has ended and everything is undone, or until the launch
+ * failed. Prints the report on every path, logs each stage. @cancel: an orderly shutdown was asked
+ * for.
+ *
+ * Returns the exit code of the process: 0 or 1 stop, 3 restart, 4 hold (docs/operators.md).
+ */
+int launch_run(const struct launch_options *options, struct tl_cancel *cancel);

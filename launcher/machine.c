@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "machine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <teelaunch/buf.h>
+#include <teelaunch/cleanup.h>
+#include <teelaunch/file.h>
+
+#define HARDENED_KEY "confidential-space.hardened="
+
+/* The next word of a kernel command line; double quotes hide white space, as in the kernel's
+ * next_arg(). */
+static const char *word_next(const char *p, const char **ret_end)
+{
+	bool in_quotes = false;
+
+	p += strspn(p, " \t\n");
+	if (!*p)
+		return NULL;
+	for (*ret_end = p; **ret_end; (*ret_end)++) {
+		if (**ret_end == '"')
+			in_quotes = !in_quotes;
+		else if (!in_quotes && strchr(" \t\n", **ret_end))
+			break;
+	}
+	return p;
+}
+
+int machine_parse_cmdline(const char *text, bool *ret_is_hardened, struct tl_error *err)
+{
+	const size_t key_len = strlen(HARDENED_KEY);
+	const char *word, *end = text;
+	bool is_hardened = false;
+	unsigned int seen = 0;
+
+	while ((word = word_next(end, &end))) {
+		size_t n = (size_t)(end - word);
+
+		if (n < key_len || memcmp(word, HARDENED_KEY, key_len) != 0)
+			continue;
+		is_hardened = n == key_len + 4 && memcmp(word + key_len, "true", 4) == 0;
+		if (!is_hardened && !(n == key_len + 5 && memcmp(word + key_len, "false", 5) == 0))
+			return tl_fail(err, TL_E_CMDLINE_CONTRADICTS, EINVAL,
+				       "kernel command line: '%.*s' is neither true nor false",
+				       (int)n, word);
+		if (seen++)
+			return tl_fail(err, TL_E_CMDLINE_CONTRADICTS, EINVAL,
+				       "kernel command line: %s is given more than once",
+				       "'confidential-space.hardened'");
+	}
+	*ret_is_hardened = is_hardened;
+	return 0;
+}
+
+/* The rest of the line that starts with @key, or NULL. */
+static const char *line_find(const char *text, const char *key)
+{
+	while (text && *text) {
+		if (tl_str_starts_with(text, key))
+			return text + strlen(key);
+		text = strchr(text, '\n');
+		if (text)
+			text++;
+	}
+	return NULL;
+}
+
+int machine_parse_meminfo(const char *text, uint64_t *ret_kb, struct tl_error *err)
+{
+	const char *p = line_find(text, "MemAvailable:");
+	char digits[24];
+	size_t n;
+
+	if (p) {
+		p += strspn(p, " \t");
+		n = strspn(p, "0123456789");
+		if (n && n < sizeof(digits) && strncmp(p + n, " kB\n", 4) == 0) {
+			memcpy(digits, p, n);
+			digits[n] = '\0';
+			if (tl_str_parse_u64(digits, UINT64_MAX / 1024, ret_kb) == 0)
+				return 0;
+		}
+	}
+	return tl_fail(err, TL_E_MACHINE_FACTS, EINVAL, "/proc/meminfo has no MemAvailable in kB");
+}
+
+/* Linux 6.1, include/uapi/linux/capability.h; the index is the number. */
+static const char *const capability_names[] = {
+	"CAP_CHOWN",
+	"CAP_DAC_OVERRIDE",
+	"CAP_DAC_READ_SEARCH",
+	"CAP_FOWNER",
+	"CAP_FSETID",
+	"CAP_KILL",
+	"CAP_SETGID",
+	"CAP_SETUID",
+	"CAP_SETPCAP",
+	"CAP_LINUX_IMMUTABLE",
+	"CAP_NET_BIND_SERVICE",
+	"CAP_NET_BROADCAST",
+	"CAP_NET_ADMIN",
+	"CAP_NET_RAW",
+	"CAP_IPC_LOCK",
+	"CAP_IPC_OWNER",
+	"CAP_SYS_MODULE",
+	"CAP_SYS_RAWIO",
+	"CAP_SYS_CHROOT",
+	"CAP_SYS_PTRACE",
+	"CAP_SYS_PACCT",
+	"CAP_SYS_ADMIN",
+	"CAP_SYS_BOOT",
+	"CAP_SYS_NICE",
+	"CAP_SYS_RESOURCE",
+	"CAP_SYS_TIME",
+	"CAP_SYS_TTY_CONFIG",
+	"CAP_MKNOD",
+	"CAP_LEASE",
+	"CAP_AUDIT_WRITE",
+	"CAP_AUDIT_CONTROL",
+	"CAP_SETFCAP",
+	"CAP_MAC_OVERRIDE",
+	"CAP_MAC_ADMIN",
+	"CAP_SYSLOG",
+	"CAP_WAKE_ALARM",
+	"CAP_BLOCK_SUSPEND",
+	"CAP_AUDIT_READ",
+	"CAP_PERFMON",
+	"CAP_BPF",
+	"CAP_CHECKPOINT_RESTORE",
+};
+
+int machine_parse_status(const char *text, struct tl_strv *ret, struct tl_error *err)
+{
+	static const char hex[] = "0123456789abcdef";
+	const char *p = line_find(text, "CapEff:");
+	auto_strv struct tl_strv names = { 0 };
+	uint64_t set = 0;
+	unsigned int digits = 0;
+
+	if (!p)
+		return tl_fail(err, TL_E_MACHINE_FACTS, EINVAL, "/proc/self/status has no CapEff");
+	p += strspn(p, " \t");
+	for (; *p && *p != '\n'; p++, digits++) {
+		const char *at = strchr(hex, *p);
+
+		if (!at || digits == 16)
+			return tl_fail(err, TL_E_MACHINE_FACTS, EINVAL,
+				       "/proc/self/status: CapEff is no 64-bit hex number");
+		set = set << 4 | (uint64_t)(at - hex);
+	}
+	for (size_t i = 0; i < TL_ARRAY_SIZE(capability_names); i++)
+		if (set >> i & 1 && tl_strv_add(&names, capability_names[i]) < 0)
+			return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "capability names");
+	*ret = names;
+	names = (struct tl_strv){ 0 };
+	return 0;
+}
+
+void machine_facts_done(struct machine_facts *f)
+{
+	tl_strv_done(&f->capabilities);
+	*f = (struct machine_facts){ 0 };
+}
+
+static int read_text(const char *path, size_t max, struct tl_buf *ret, struct tl_error *err)
+{
+	tl_buf_init(ret, max);
+	if (tl_file_read(path, ret, err) < 0)
+		return tl_fail(err, TL_E_MACHINE_FACTS, EIO, "'%s' can't be read", path);
+	return 0;
+}
+
+int machine_read(const char *cmdline_path, struct machine_facts *ret, struct tl_error *err)
+{
+	auto_buf struct tl_buf cmdline = { 0 };
+	auto_buf struct tl_buf meminfo = { 0 };
+	auto_buf struct tl_buf status = { 0 };
+	struct machine_facts f = { 0 };
+	int r;
+
+	r = read_text(cmdline_path, MACHINE_CMDLINE_MAX, &cmdline, err);
+	if (r == 0)
+		r = read_text("/proc/meminfo", 64 * 1024, &meminfo, err);
+	if (r == 0)
+		r = read_text("/proc/self/status", 64 * 1024, &status, err);
+	if (r == 0)
+		r = machine_parse_cmdline(tl_buf_str(&cmdline), &f.is_hardened, err);
+	if (r == 0)
+		r = machine_parse_meminfo(tl_buf_str(&meminfo), &f.mem_available_kb, err);
+	if (r == 0)
+		r = machine_parse_status(tl_buf_str(&status), &f.capabilities, err);
+	if (r == 0)
+		*ret = f;
+	return r;
+}

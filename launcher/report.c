@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "report.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+
+#include <teelaunch/cleanup.h>
+
+/* What is given up, one step after the other, to get below the limit. */
+enum shorten { FULL, NO_FIXES, FEW_FINDINGS, NO_FINDINGS, NO_STAGES, SHORTEN_END };
+
+#define FINDINGS_FEW 5
+/* The reference is the operator's text, up to half a megabyte of it; this much tells images apart.
+ */
+#define REFERENCE_MAX 512
+
+static json_t *text_or_null(const char *s)
+{
+	return s ? json_string(s) : NULL;
+}
+
+/* Consumes @v; NULL leaves the key out. */
+static void set(json_t *o, const char *key, json_t *v)
+{
+	if (v)
+		json_object_set_new(o, key, v);
+}
+
+static json_t *stages_json(const struct report *r)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < r->stages_n; i++) {
+		const struct report_stage *s = &r->stages[i];
+
+		json_array_append_new(list,
+				      json_pack("{s:s, s:I, s:I, s:s}", "name", s->name, "start_ms",
+						(json_int_t)s->start_ms, "took_ms",
+						(json_int_t)s->took_ms, "outcome", s->outcome));
+	}
+	return list;
+}
+
+static json_t *findings_json(const struct report *r, enum shorten level)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < r->findings_n; i++) {
+		const struct report_finding *f = &r->findings[i];
+		json_t *o;
+
+		if (level >= FEW_FINDINGS && i == FINDINGS_FEW)
+			break;
+		o = json_object();
+		set(o, "code", text_or_null(f->code));
+		set(o, "key", text_or_null(f->key));
+		set(o, "message", text_or_null(f->message));
+		if (level < NO_FIXES)
+			set(o, "fix", text_or_null(f->fix));
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+static json_t *image_json(const struct report *r)
+{
+	char reference[REFERENCE_MAX];
+	json_t *o;
+
+	if (!r->image.reference)
+		return NULL;
+	o = json_object();
+	tl_str_escape(r->image.reference, reference, sizeof(reference));
+	set(o, "reference", json_string(reference));
+	set(o, "digest", text_or_null(r->image.digest));
+	set(o, "config_digest", text_or_null(r->image.config_digest));
+	if (r->image.digest) {
+		set(o, "size_bytes", json_integer((json_int_t)r->image.size_bytes));
+		set(o, "layers", json_integer((json_int_t)r->image.layers));
+	}
+	return o;
+}
+
+static json_t *workload_json(const struct report *r)
+{
+	json_t *o;
+
+	if (!r->workload.has_run)
+		return NULL;
+	o = json_object();
+	if (r->workload.signal)
+		set(o, "signal", json_integer(r->workload.signal));
+	else
+		set(o, "exit_status", json_integer(r->workload.exit_status));
+	set(o, "oom_killed", json_boolean(r->workload.is_oom_killed));
+	set(o, "run_ms", json_integer((json_int_t)r->workload.run_ms));
+	return o;
+}
+
+static json_t *measured_json(const struct report *r)
+{
+	json_t *o;
+
+	if (!r->measured.events)
+		return NULL;
+	o = json_object();
+	set(o, "pcr13", text_or_null(r->measured.pcr13_sha256));
+	set(o, "event_count", json_integer((json_int_t)r->measured.events));
+	return o;
+}
+
+static json_t *token_json(const struct report *r)
+{
+	json_t *o = json_object();
+
+	set(o, "state", json_string(r->token.state ? r->token.state : "none"));
+	if (r->token.expires_at)
+		set(o, "expires_at", json_integer(r->token.expires_at));
+	set(o, "attempts", json_integer((json_int_t)r->token.attempts));
+	return o;
+}
+
+static json_t *report_json(const struct report *r, enum shorten level)
+{
+	json_t *o = json_object();
+
+	set(o, "schema", json_string("teelaunch.report/1"));
+	set(o, "result", text_or_null(r->result));
+	set(o, "code", text_or_null(r->code));
+	set(o, "message", text_or_null(r->message));
+	set(o, "exit_code", json_integer(r->exit_code));
+	set(o, "action", text_or_null(r->action));
+	set(o, "decided_by", text_or_null(r->decided_by));
+	if (r->findings_n && level < NO_FINDINGS)
+		set(o, "findings", findings_json(r, level));
+	if (level < NO_STAGES)
+		set(o, "stages", stages_json(r));
+	set(o, "image", image_json(r));
+	set(o, "workload", workload_json(r));
+	set(o, "disk", r->disk ? json_pack("{s:s}", "mode", r->disk) : NULL);
+	set(o, "measured", measured_json(r));
+	set(o, "token", token_json(r));
+	set(o, "log",
+	    json_pack("{s:I, s:I, s:I}", "lines", (json_int_t)r->log.lines, "bytes",
+		      (json_int_t)r->log.bytes, "dropped", (json_int_t)r->log.dropped));
+	set(o, "build", json_pack("{s:s?, s:s?}", "version", r->version, "commit", r->commit));
+	if (level != FULL)
+		set(o, "truncated", json_true());
+	return o;
+}
+
+int report_format(const struct report *r, size_t max_bytes, char **ret)
+{
+	for (int level = FULL; level < SHORTEN_END; level++) {
+		json_t *o = report_json(r, (enum shorten)level);
+		auto_free char *text = json_dumps(o, JSON_COMPACT);
+
+		json_decref(o);
+		if (!text)
+			return -ENOMEM;
+		if (strlen(text) > max_bytes && level + 1 < SHORTEN_END)
+			continue;
+		*ret = take_ptr(text);
+		return 0;
+	}
+	return -ENOMEM;
+}

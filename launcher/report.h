@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The launch report: what happened, in one JSON document (schema "teelaunch.report/1"), made on
+ * every exit path. It is telemetry for operators, not evidence. It never carries a secret, a token,
+ * a variable's value or a byte of the workload.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <teelaunch/error.h>
+#include <teelaunch/str.h>
+
+#define REPORT_STAGES_MAX 24
+/* The console line, prefix and newline included: a serial console is slow and lossy. */
+#define REPORT_CONSOLE_MAX 4096
+#define REPORT_FULL_MAX    (256 * 1024)
+#define REPORT_PREFIX      "TEELAUNCH-REPORT "
+
+struct report_stage {
+	const char *name;  /* static */
+	uint64_t start_ms; /* since the launcher's start */
+	uint64_t took_ms;
+	const char *outcome; /* "ok", "failed", "skipped"; static */
+};
+
+/* One reason of a denial; strings borrowed. */
+struct report_finding {
+	const char *code, *key, *message, *fix;
+};
+
+/* Everything but numbers is borrowed and may be NULL: then the field is left out. */
+struct report {
+	const char *result; /* "success", "workload", "denied", "retry", "fatal" */
+	const char *code;   /* "TL0401"; NULL on success */
+	const char *message;
+	int exit_code;
+	const char *action;     /* "stop", "restart", "hold" */
+	const char *decided_by; /* "workload", "launcher", "operator" */
+	struct report_stage stages[REPORT_STAGES_MAX];
+	size_t stages_n;
+	const struct report_finding *findings;
+	size_t findings_n;
+	struct {
+		const char *reference, *digest, *config_digest;
+		uint64_t size_bytes;
+		size_t layers;
+	} image;
+	struct {
+		bool has_run, is_oom_killed;
+		int exit_status; /* -1: ended by a signal, or unknown */
+		int signal;      /* 0: ended by itself */
+		uint64_t run_ms;
+	} workload;
+	const char *disk; /* "unprotected" or "protected" */
+	struct {
+		const char *pcr13_sha256; /* hex */
+		size_t events;            /* 0: nothing was measured */
+	} measured;
+	struct {
+		const char *state;  /* "valid", "none" */
+		int64_t expires_at; /* seconds since the epoch; 0: none */
+		unsigned int attempts;
+	} token;
+	struct {
+		uint64_t lines, bytes, dropped;
+	} log;
+	const char *version, *commit;
+};
+
+/**
+ * The document as one line of JSON, at most @max_bytes long: when it would be longer, reasons, then
+ * stages, then the message are shortened or left out, and "truncated" is true.
+ *
+ * @ret  new string, owned by the caller. -ENOMEM on failure. Pure.
+ */
+int report_format(const struct report *r, size_t max_bytes, char **ret);
