@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A trusted execution environment that can measure and attest. A backend is one table of functions;
+ * the rules that must hold for each of them (log after register, nothing after the separator,
+ * all or nothing) live here, once.
+ *
+ * Measuring is all or nothing: an error in mid-sequence leaves the register poisoned ON PURPOSE. No
+ * separator is extended, so no verifier ever accepts the register in this boot; every further
+ * measurement or evidence of this handle is refused with TL_E_MEASURE_BROKEN.
+ *
+ * Handles are not thread-safe: one thread owns one. All calls but _banks, _log, _warnings block on
+ * the hardware, each command for at most 30 s; a busy TPM is asked again within that time.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <teelaunch/error.h>
+#include <teelaunch/event_log.h>
+#include <teelaunch/evidence.h>
+
+struct tl_tee; /* an open backend with its launch log */
+
+struct tl_tee_ops {
+	const char *name; /* "tpm", ... */
+	enum tl_cel_form form;
+	/* The register isn't touched yet (all zeros in all banks), else TL_E_REGISTER_USED. */
+	int (*check_unused)(void *backend, struct tl_error *err);
+	/* Extend the launch register of every bank: one digest per bank, in bank order. */
+	int (*extend)(void *backend, const struct tl_event_digests *digests, struct tl_error *err);
+	/* Fill everything except the launch log. @ret is empty on entry; done by the caller. */
+	int (*evidence)(void *backend, const void *nonce, size_t nonce_len, struct tl_evidence *ret,
+			struct tl_error *err);
+	void (*close)(void *backend);
+};
+
+/**
+ * For backends: make a handle. Takes over @consume_backend on success only.
+ * @warnings  copied; what the backend wants to be told to the operator
+ */
+int tl_tee_new(const struct tl_tee_ops *ops, void *consume_backend, const struct tl_banks *banks,
+	       const struct tl_strv *warnings, struct tl_tee **ret, struct tl_error *err);
+
+/* All borrowed during the call. */
+struct tl_tpm_options {
+	const char *tcti;         /* as Tss2_TctiLdr_Initialize takes it: "device:/dev/tpmrm0" */
+	const char *firmware_log; /* TCG2 event log of this boot; at most 1 MiB */
+	const char
+		*ak_chain; /* PEM file of the intermediate certificates, AK's issuer first; NULL:
+			      none. Fetching them by the certificate's AIA URLs isn't done here. */
+};
+
+/**
+ * Open a TPM 2.0 and prepare everything that can fail: banks, attestation key (NV template
+ * 0x01C10003, endorsement hierarchy), its certificate (NV 0x01C10002), firmware log, dictionary
+ * attack parameters (failures of these last only become warnings).
+ * Codes: TL_E_TPM_*, TL_E_AK_*, TL_E_FIRMWARE_LOG.
+ */
+int tl_tpm_open(const struct tl_tpm_options *options, struct tl_tee **ret, struct tl_error *err);
+
+/** Flush keys and sessions, close. NULL is fine; always returns NULL. */
+struct tl_tee *tl_tee_close(struct tl_tee *tee);
+static inline void tl_tee_closep(struct tl_tee **tee)
+{
+	*tee = tl_tee_close(*tee);
+}
+#define auto_tee __attribute__((cleanup(tl_tee_closep)))
+
+const char *tl_tee_name(const struct tl_tee *tee);
+/* Borrowed from @tee. */
+const struct tl_banks *tl_tee_banks(const struct tl_tee *tee);
+const struct tl_strv *tl_tee_warnings(const struct tl_tee *tee);
+const struct tl_buf *tl_tee_log(const struct tl_tee *tee); /* launch log so far, encoded */
+
+/**
+ * Extend one event into the register of all banks; the log gets it only after all were extended.
+ * The first one checks that nothing was measured there before. After a separator: TL_E_EVENT_ORDER.
+ */
+int tl_tee_measure(struct tl_tee *tee, const struct tl_event *event, struct tl_error *err);
+/** Each of the list. A list that doesn't end with a separator is refused before anything happens.
+ */
+int tl_tee_measure_launch(struct tl_tee *tee, const struct tl_event_list *list,
+			  struct tl_error *err);
+
+/**
+ * Evidence over the log, which must be complete (TL_E_EVENT_ORDER otherwise).
+ *
+ * @nonce  1 to TL_NONCE_MAX_BYTES bytes, else TL_E_NONCE_SIZE
+ * @ret    set on success only; owned by the caller
+ * Quotes were checked with tl_quote_check(). A PCR that keeps changing: TL_E_QUOTE_PCRS.
+ */
+int tl_tee_evidence(struct tl_tee *tee, const void *nonce, size_t nonce_len,
+		    struct tl_evidence *ret, struct tl_error *err);
