@@ -7,52 +7,12 @@
 
 #include <teelaunch/buf.h>
 #include <teelaunch/cleanup.h>
+#include <teelaunch/cmdline.h>
 #include <teelaunch/file.h>
-
-#define HARDENED_KEY "confidential-space.hardened="
-
-/* The next word of a kernel command line; double quotes hide white space, as in the kernel's
- * next_arg(). */
-static const char *word_next(const char *p, const char **ret_end)
-{
-	bool in_quotes = false;
-
-	p += strspn(p, " \t\n");
-	if (!*p)
-		return NULL;
-	for (*ret_end = p; **ret_end; (*ret_end)++) {
-		if (**ret_end == '"')
-			in_quotes = !in_quotes;
-		else if (!in_quotes && strchr(" \t\n", **ret_end))
-			break;
-	}
-	return p;
-}
 
 int machine_parse_cmdline(const char *text, bool *ret_is_hardened, struct tl_error *err)
 {
-	const size_t key_len = strlen(HARDENED_KEY);
-	const char *word, *end = text;
-	bool is_hardened = false;
-	unsigned int seen = 0;
-
-	while ((word = word_next(end, &end))) {
-		size_t n = (size_t)(end - word);
-
-		if (n < key_len || memcmp(word, HARDENED_KEY, key_len) != 0)
-			continue;
-		is_hardened = n == key_len + 4 && memcmp(word + key_len, "true", 4) == 0;
-		if (!is_hardened && !(n == key_len + 5 && memcmp(word + key_len, "false", 5) == 0))
-			return tl_fail(err, TL_E_CMDLINE_CONTRADICTS, EINVAL,
-				       "kernel command line: '%.*s' is neither true nor false",
-				       (int)n, word);
-		if (seen++)
-			return tl_fail(err, TL_E_CMDLINE_CONTRADICTS, EINVAL,
-				       "kernel command line: %s is given more than once",
-				       "'confidential-space.hardened'");
-	}
-	*ret_is_hardened = is_hardened;
-	return 0;
+	return tl_cmdline_is_hardened(text, ret_is_hardened, err);
 }
 
 /* The rest of the line that starts with @key, or NULL. */

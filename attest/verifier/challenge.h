@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Stateless challenges: the id authenticates itself, so that any replica with the same key can
+ * answer for it.
+ *
+ *   id    = base64url(version 1 | expiry, 8 bytes big-endian seconds | 16 random bytes | MAC)
+ *   MAC   = HMAC-SHA256(key, "teelaunch challenge 1" | project | location | the bytes before it)
+ *   nonce = HMAC-SHA256(key, "teelaunch nonce 1" | id's bytes), 32 bytes
+ *
+ * Single use is NOT enforced across replicas: each replica remembers the challenges it saw itself,
+ * a bounded number of them, the oldest forgotten first. That is sound, because presenting evidence
+ * twice within a challenge's short life proves nothing new: the nonce still shows that the TPM made
+ * the quote after the challenge was issued, and the token says the same things about the same boot.
+ * The memory only keeps a stolen request from being answered again by the same replica.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <teelaunch/error.h>
+#include <teelaunch/secret.h>
+
+#include "resource.h"
+
+#define CHALLENGE_NONCE_BYTES   32
+#define CHALLENGE_KEY_BYTES_MIN 32
+#define CHALLENGE_TTL_S_DEFAULT 300
+#define CHALLENGE_TTL_S_MAX     3600
+/* What one replica remembers: some 100 verifications a second over the default life time. */
+#define CHALLENGE_USED_MAX 32768
+
+struct challenge_minter; /* not thread-safe */
+
+/**
+ * @key       copied; at least CHALLENGE_KEY_BYTES_MIN bytes. NULL = random, for this process alone
+ * @used_max  how many presented challenges are remembered, at least 1
+ */
+int challenge_minter_new(const struct tl_secret *key, uint64_t ttl_s, size_t used_max,
+			 struct challenge_minter **ret, struct tl_error *err);
+struct challenge_minter *challenge_minter_free(struct challenge_minter *m);
+static inline void challenge_minter_freep(struct challenge_minter **m)
+{
+	*m = challenge_minter_free(*m);
+}
+#define auto_challenge_minter __attribute__((cleanup(challenge_minter_freep)))
+
+/**
+ * A new challenge for the project and location of @where.
+ * @ret  a copy of @where with the id filled in
+ */
+int challenge_issue(const struct challenge_minter *m, int64_t now_s, const struct resource *where,
+		    struct resource *ret, uint8_t ret_nonce[CHALLENGE_NONCE_BYTES],
+		    struct tl_error *err);
+
+/**
+ * Check a challenge that a caller presents, and remember it as used, whatever comes of the rest.
+ *
+ * Returns 0, or -EACCES with TL_E_VERIFY_CHALLENGE_FORGED, _EXPIRED or _USED. MACs are compared in
+ * constant time. @ret_nonce is set on success only.
+ */
+int challenge_redeem(struct challenge_minter *m, int64_t now_s, const struct resource *name,
+		     uint8_t ret_nonce[CHALLENGE_NONCE_BYTES], struct tl_error *err);

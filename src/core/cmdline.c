@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <teelaunch/cmdline.h>
+
+#include <errno.h>
+#include <string.h>
+
+#define WHITE_SPACE " \t\n"
+
+/* The next word; double quotes hide white space, as in the kernel's next_arg(). */
+static const char *word_next(const char *p, const char **ret_end)
+{
+	bool in_quotes = false;
+
+	p += strspn(p, WHITE_SPACE);
+	if (!*p)
+		return NULL;
+	for (*ret_end = p; **ret_end; (*ret_end)++) {
+		if (**ret_end == '"')
+			in_quotes = !in_quotes;
+		else if (!in_quotes && strchr(WHITE_SPACE, **ret_end))
+			break;
+	}
+	return p;
+}
+
+int tl_cmdline_is_hardened(const char *text, bool *ret, struct tl_error *err)
+{
+	static const char key[] = TL_CMDLINE_HARDENED "=";
+	const size_t key_len = sizeof(key) - 1;
+	const char *word, *end = text;
+	bool is_hardened = false;
+	unsigned int seen = 0;
+
+	while ((word = word_next(end, &end))) {
+		size_t n = (size_t)(end - word);
+
+		if (n < key_len || memcmp(word, key, key_len) != 0)
+			continue;
+		is_hardened = n == key_len + 4 && memcmp(word + key_len, "true", 4) == 0;
+		if (!is_hardened && !(n == key_len + 5 && memcmp(word + key_len, "false", 5) == 0))
+			return tl_fail(err, TL_E_CMDLINE_CONTRADICTS, EINVAL,
+				       "kernel command line: '%.*s' is neither true nor false",
+				       (int)n, word);
+		if (seen++)
+			return tl_fail(err, TL_E_CMDLINE_CONTRADICTS, EINVAL,
+				       "kernel command line: '%s' is given more than once",
+				       TL_CMDLINE_HARDENED);
+	}
+	*ret = is_hardened;
+	return 0;
+}
