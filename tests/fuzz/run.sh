@@ -20,6 +20,7 @@ seconds=$((minutes * 60 * 2 / n))
 
 mkdir -p "$work/crashes" "$work/logs"
 export top work seconds
+# shellcheck disable=SC2016 # expanded by the inner shell
 fuzz_one='
 	t=$1
 	mkdir -p "$work/found/$t"

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A check that can't fail is a defect: each one is fed a tree that breaks its rule."""
+
+import os
+import tempfile
+import unittest
+
+import arch
+import test_budgets
+import test_catalogue
+import test_format
+import test_hardening
+import test_layers
+import test_scripts
+import test_symbols
+import test_text
+
+ROW = 'TL_ROW(%d, %s, "any", TL_FATAL, "c", "e", "a")\n'
+LICENCE = "/* SPDX-License-Identifier: Apache-2.0 */\n"
+
+
+class Breaks(unittest.TestCase):
+    def tree(self, files):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        for name, text in files.items():
+            path = os.path.join(folder.name, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(text)
+        return arch.Tree(folder.name)
+
+    def finds(self, check, files, *words):
+        found = "\n".join(check(self.tree(files)))
+        for word in words:
+            self.assertIn(word, found)
+
+    def accepts(self, check, files):
+        self.assertEqual(check(self.tree(files)), [])
+
+    def test_layers(self):
+        check = test_layers.includes_follow_the_layers
+        policy = {"policy/verdict.c": "", "include/teelaunch/verdict.h": ""}
+        self.accepts(check, {**policy, "launcher/a.c": "#include <teelaunch/verdict.h>\n"})
+        self.finds(check, {**policy, "attest/a.c": "\n#include <teelaunch/verdict.h>\n"},
+                   "attest/a.c:2: attest may not include")
+        self.finds(check, {"policy/b.c": '#include "../launcher/a.h"\n', "launcher/a.h": ""},
+                   "policy may not include launcher/a.h")
+        self.finds(check, {"launcher/a.c": "#include <curl/curl.h>\n"}, "belongs to src/io")
+        self.finds(check, {"launcher/a.c": "#include <zlib.h>\n"}, "in no row")
+        self.finds(check, {"include/teelaunch/lost.h": ""}, "which layer")
+        self.finds(check, {"attest/tee.c": "", "include/teelaunch/tee.h": "#include <jansson.h>\n"},
+                   "include/teelaunch/tee.h:1: <jansson.h> belongs to")
+        self.finds(check, {"src/teelaunchd.c": '#include "attest/verifier/v.h"\n',
+                           "attest/verifier/v.h": ""}, "teelaunchd may not include")
+
+    def test_budgets(self):
+        body = "int f(void)\n{\n%s\treturn 0;\n}\n"
+        self.accepts(test_budgets.functions_stay_small, {"a.c": body % ("\t;\n" * 76)})
+        self.finds(test_budgets.functions_stay_small, {"a.c": body % ("\t;\n" * 77)},
+                   "a.c:1: f() has 81 lines")
+        self.finds(test_budgets.files_stay_small, {"a.c": "\n" * 601, "b.h": "\n" * 151},
+                   "a.c:600", "b.h:150")
+
+    def test_text(self):
+        self.finds(test_text.no_forbidden_calls,
+                   {"a.c": 'int f(void)\n{\n\tgoto out;\n\treturn atoi("1");\n}\n'},
+                   "a.c:3: goto", "a.c:4: atoi")
+        self.accepts(test_text.no_forbidden_calls,
+                     {"a.c": '/* system() */ int x = a->system("goto x;"); my_exit();\n'})
+        self.finds(test_text.every_source_names_its_licence, {"a.c": "int x;\n"}, "a.c:1")
+        self.finds(test_text.the_top_level_holds_only_what_the_design_names,
+                   {"lib/a.c": ""}, "lib:")
+        self.finds(test_text.no_file_names_a_machine, {"docs/a": "\n/%s/joe/x" % "home"},
+                   "docs/a:2")
+
+    def test_catalogue(self):
+        def tree(rows, code="", test="", untested=""):
+            return {test_catalogue.CATALOGUE: rows, test_catalogue.UNTESTED: untested,
+                    "policy/a.c": code, "tests/unit/t.c": test}
+
+        one = ROW % (1, "TL_E_ONE")
+        self.finds(test_catalogue.rows_are_ordered_and_dense, tree(ROW % (2, "TL_E_TWO")), "after 0")
+        self.finds(test_catalogue.every_row_is_used, tree(one, test="TL_E_ONE"), "used nowhere")
+        self.accepts(test_catalogue.every_row_is_used, tree(one, code="TL_E_ONE"))
+        self.finds(test_catalogue.every_row_has_a_test, tree(one), "no test mentions TL_E_ONE")
+        self.accepts(test_catalogue.every_row_has_a_test, tree(one, untested="TL_E_ONE"))
+        self.accepts(test_catalogue.every_row_has_a_test, tree(one, test='"TL0001"'))
+        self.finds(test_catalogue.every_row_has_a_test,
+                   tree(one, test="TL_E_ONE", untested="TL_E_ONE"), "take it off")
+
+    def test_format_and_scripts(self):
+        style = "BasedOnStyle: LLVM\n"
+        self.finds(test_format.c_is_formatted, {".clang-format": style, "a.c": "int  x ;\n"}, "a.c:1")
+        self.finds(test_scripts.shell_scripts_pass_shellcheck,
+                   {"a.sh": "#!/bin/sh\necho $1\n"}, "a.sh:2")
+        self.finds(test_scripts.python_uses_the_standard_library_alone,
+                   {"a.py": "import os\nimport requests\n", "b.py": "def f(:\n"},
+                   "a.py:2: imports requests", "b.py:1")
+
+    def library(self, name, code, *flags):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        source, obj = (os.path.join(folder.name, f) for f in ("x.c", "x.c.o"))
+        with open(source, "w", encoding="utf-8") as f:
+            f.write(code)
+        for argv in (["gcc", *flags, "-c", source, "-o", obj],
+                     ["ar", "rcs", os.path.join(folder.name, "lib%s.a" % name), obj]):
+            done = arch.run(argv)
+            self.assertEqual(done.returncode, 0, done.stdout)
+        return folder.name
+
+    def test_symbols(self):
+        build = self.library("tl_policy", "#include <stdlib.h>\n#include <time.h>\n"
+                             "long f(void) { return time(NULL) + !getenv(\"A\"); }\n")
+        found = test_symbols.pure_libraries_call_nothing_impure
+        for bad in ("tl_policy: needs time,", "tl_policy: needs getenv,", "tl_core: not built"):
+            self.assertIn(bad, "\n".join(self.pure(found, build)))
+        build = self.library("tl_attest", "int f(int x) { static int seen; static int one = 1;"
+                             " static const char *const names[] = { \"a\" };"
+                             " return seen += x + one++ + names[0][x]; }\n", "-fPIC")
+        self.assertEqual(len(test_symbols.no_library_holds_state(None, build)), 2)
+
+    def test_verifier_stays_out(self):
+        build = self.library("tl_verifier", "int main(void) { return 0; }\n")
+        with open(os.path.join(build, "CMakeCache.txt"), "w", encoding="utf-8") as f:
+            f.write("TL_BIN_DIR:UNINITIALIZED=%s\n" % build)
+        arch.run(["gcc", os.path.join(build, "x.c"), "-o", os.path.join(build, "teelaunchd")],
+                 check=True)
+        tree = self.tree({"attest/verifier/x.c": ""})
+        self.assertEqual(test_symbols.programs_leave_out_what_is_not_theirs(tree, build),
+                         ["teelaunchd: holds main of x.c.o"])
+
+    @staticmethod
+    def pure(check, build):
+        # Only the libraries that exist can be below; the rest is reported as not built.
+        kept = test_symbols.PURE
+        test_symbols.PURE = {n: ((), p) for n, (_, p) in kept.items()}
+        try:
+            return check(None, build)
+        finally:
+            test_symbols.PURE = kept
+
+    def test_hardening(self):
+        build = self.library("tl_x", "int f(void) { return 1; }\n", "-fcf-protection=none")
+        found = test_hardening.objects_carry_the_cet_note(None, build)
+        if os.uname().machine == "x86_64":
+            self.assertIn("tl_x: no CET note", "\n".join(found))
+        source = os.path.join(build, "main.c")
+        with open(source, "w", encoding="utf-8") as f:
+            f.write("int main(void) { return 0; }\n")
+        os.mkdir(os.path.join(build, "bin"))
+        with open(os.path.join(build, "CMakeCache.txt"), "w", encoding="utf-8"):
+            pass
+        done = arch.run(["gcc", "-no-pie", "-Wl,-z,norelro,-z,lazy,-z,execstack,-rpath,/opt",
+                         source, "-o", os.path.join(build, "bin", "teelaunchd")])
+        self.assertEqual(done.returncode, 0, done.stdout)
+        found = "\n".join(test_hardening.programs_are_hardened(None, build))
+        for what in ("position independent", "relocations read-only", "bound at start",
+                     "stack not executable", "no search path", "stack protector",
+                     "checked library calls", "teeverifierd: not built"):
+            self.assertIn(what, found)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may include what. The tables are the rule; the walk over the #include lines never changes."""
+
+import fnmatch
+import os
+import re
+
+import arch
+
+# Layer -> the layers it may include. Mirrors docs/ARCHITECTURE.md.
+LAYERS = {
+    "core": {"core"},
+    "io": {"core", "io"},
+    "policy": {"core", "policy"},
+    "attest": {"core", "io", "attest"},
+    "verifier": {"core", "io", "attest", "verifier"},
+    "launcher": {"core", "io", "policy", "attest", "launcher"},
+    # A program parses arguments and calls one function.
+    "teelaunchd": {"core", "io", "policy", "attest", "launcher"},
+    "teeverifierd": {"core", "io", "attest", "verifier"},
+    "teelaunch": {"core", "io", "policy", "attest", "verifier"},
+    "tests": {"core", "io", "policy", "attest", "verifier", "launcher", "tests"},
+}
+
+# First match decides the layer of a file.
+FOLDERS = (
+    ("src/core/*", "core"),
+    ("src/io/*", "io"),
+    ("policy/*", "policy"),
+    ("attest/verifier/*", "verifier"),
+    ("attest/*", "attest"),
+    ("launcher/*", "launcher"),
+    ("src/teelaunchd*", "teelaunchd"),
+    ("src/teeverifierd*", "teeverifierd"),
+    ("src/teelaunch.c", "teelaunch"),
+    ("tests/*", "tests"),
+)
+
+# A header of include/teelaunch/ belongs to the layer of the .c file of the same name. Here: those
+# without one.
+HEADERS = {
+    "cleanup": "core",
+}
+
+# Third-party header -> the only files that may include it. What is in no row is nobody's; no row
+# names include/teelaunch/.
+THIRD_PARTY = (
+    ("curl/*", ("src/io/http*.c",)),
+    ("grpc/*", ("launcher/containerd/rpc*.c",)),
+    ("protobuf-c/*", ("launcher/containerd/*",)),
+    ("*.pb-c.h", ("launcher/containerd/*",)),
+    ("openssl/*", ("src/core/*", "attest/*", "tests/*")),
+    ("jansson.h", ("policy/*", "attest/*", "launcher/*", "tests/*")),
+    ("tss2/*", ("attest/*", "tests/*")),
+    ("microhttpd.h", ("attest/verifier/*", "tests/*")),
+    ("cmocka.h", ("tests/unit/*", "tests/integration/*")),
+)
+
+# The C library and the kernel: everyone's (what policy may call is test_symbols.py's).
+SYSTEM = re.compile(r"(sys|linux|arpa|net|netinet|asm)/[a-z0-9_./-]+\.h|(%s)\.h" % "|".join((
+    "assert byteswap ctype dirent endian errno fcntl float fnmatch ftw getopt glob grp inttypes",
+    "libgen limits locale math mntent netdb poll pthread pwd sched search semaphore setjmp",
+    "signal spawn stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn",
+    "string strings syslog termios threads time uchar unistd utime wchar wctype",
+)).replace(" ", "|"))
+
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
+
+
+def layer_of(name):
+    for pattern, layer in FOLDERS:
+        if fnmatch.fnmatchcase(name, pattern):
+            return layer
+    return None
+
+
+def public_headers(tree):
+    """Header of include/teelaunch/ -> layer, or None when no .c file or table says whose it is."""
+    by_stem = {}
+    for name in tree.named(".c"):
+        if not name.startswith("tests/"):
+            by_stem.setdefault(os.path.basename(name)[:-2], set()).add(layer_of(name))
+    headers = {}
+    for name in tree.files:
+        if not fnmatch.fnmatchcase(name, "include/teelaunch/*.h"):
+            continue
+        stem = os.path.basename(name)[:-2]
+        layers = {HEADERS[stem]} if stem in HEADERS else by_stem.get(stem, set())
+        headers[name] = layers.pop() if len(layers) == 1 else None
+    return headers
+
+
+def private_headers(tree, name, target):
+    """The files a quoted include may mean: beside it, from the top, else any that ends like it."""
+    beside = os.path.normpath(os.path.join(os.path.dirname(name), target))
+    return [f for f in (beside, target) if f in tree.files][:1] or \
+        [f for f in tree.files if f.endswith("/" + target)]
+
+
+def judge_third_party(name, target):
+    if SYSTEM.fullmatch(target):
+        return None
+    for pattern, allowed in THIRD_PARTY:
+        if fnmatch.fnmatchcase(target, pattern):
+            if any(fnmatch.fnmatchcase(name, a) for a in allowed):
+                return None
+            return "<%s> belongs to %s only" % (target, ", ".join(allowed))
+    return "<%s> is in no row of the table of third-party headers" % target
+
+
+def judge_own(layer, target, target_layer):
+    if target_layer is None:
+        return "%s belongs to no layer" % target
+    if target_layer not in LAYERS[layer]:
+        return "%s may not include %s (layer %s)" % (layer, target, target_layer)
+    return None
+
+
+def judge(tree, headers, name, layer, quote, target):
+    if quote == "<" and target.startswith("teelaunch/"):
+        header = "include/" + target
+        if header not in headers:
+            return "<%s> is not in include/" % target
+        return judge_own(layer, header, headers[header])
+    if quote == "<":
+        return judge_third_party(name, target)
+    if target.endswith(".pb-c.h"):  # protobuf-c's output, in the build tree
+        return judge_third_party(name, target)
+    found = private_headers(tree, name, target)
+    faults = [judge_own(layer, f, headers.get(f, layer_of(f))) for f in found]
+    if not found:
+        return '"%s" is not in the tree' % target
+    return None if None in faults else faults[0]
+
+
+def includes_follow_the_layers(tree):
+    headers = public_headers(tree)
+    bad = []
+    for name in tree.c_files():
+        layer = headers[name] if name in headers else layer_of(name)
+        if layer is None:
+            bad.append("%s:1: which layer is this? name the .c file alike, or add it to the tables "
+                       "of tests/arch/test_layers.py" % name)
+            continue
+        text = tree.read(name)
+        for match in INCLUDE.finditer(text):
+            fault = judge(tree, headers, name, layer, match.group(1), match.group(2))
+            if fault:
+                bad.append("%s:%d: %s" % (name, arch.line_of(text, match.start(1)), fault))
+    return bad
+
+
+if __name__ == "__main__":
+    arch.main(includes_follow_the_layers)
