@@ -19,6 +19,7 @@
 #include <teelaunch/error.h>
 #include <teelaunch/event_log.h>
 #include <teelaunch/evidence.h>
+#include <teelaunch/str.h>
 
 struct tl_tee; /* an open backend with its launch log */
 
