@@ -70,7 +70,7 @@ static int read_typed(struct decoder *d, struct cursor *from, uint8_t type, cons
 	return r;
 }
 
-static int read_number(struct decoder *d, uint64_t due, uint64_t *ret)
+static int read_number(struct decoder *d, uint64_t *ret, size_t *ret_offset)
 {
 	struct cursor c;
 	int r = read_typed(d, &d->at, CEL_TLV_NUMBER, "record number", &c);
@@ -80,8 +80,7 @@ static int read_number(struct decoder *d, uint64_t due, uint64_t *ret)
 	if (c.end - c.pos != sizeof(*ret))
 		return fault(d, TL_CEL_LENGTH, c.pos, "record number");
 	*ret = get_be(c.data + c.pos, sizeof(*ret));
-	if (*ret != due)
-		return fault(d, TL_CEL_NUMBER, c.pos, "record number");
+	*ret_offset = c.pos;
 	return 0;
 }
 
@@ -179,11 +178,15 @@ static int read_event(struct decoder *d, struct tl_event *ret)
 static int read_record(struct decoder *d, struct tl_cel *cel, struct tl_cel_record *ret)
 {
 	const struct tl_event_digests *first = cel->n ? &cel->records[0].digests : &ret->digests;
+	size_t number_offset = 0;
 	int r;
 
-	r = read_number(d, cel->n, &ret->number);
+	r = read_number(d, &ret->number, &number_offset);
 	if (r >= 0)
 		r = read_index(d, cel->n == 0, &cel->form);
+	/* Two logs glued together are better named by what differs than by their numbers. */
+	if (r >= 0 && ret->number != cel->n)
+		r = fault(d, TL_CEL_NUMBER, number_offset, "record number");
 	if (r >= 0)
 		r = read_digests(d, first, &ret->digests);
 	if (r >= 0)

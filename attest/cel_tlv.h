@@ -4,6 +4,6 @@
 #pragma once
 
 #define CEL_TLV_HEADER_BYTES 5
-#define CEL_TLV_NUMBER	     0x00
-#define CEL_TLV_DIGESTS	     0x03
-#define CEL_TLV_CONTENT	     0x50
+#define CEL_TLV_NUMBER       0x00
+#define CEL_TLV_DIGESTS      0x03
+#define CEL_TLV_CONTENT      0x50
