@@ -85,6 +85,22 @@ static void events_of(const json_t *events, struct tl_event_list *ret)
 	}
 }
 
+/*
+ * The case "many-args" contradicts itself: its shorthand says "aa", "aaa", ..., but its hashes are
+ * those of "a0" to "a299" (equal lengths; recomputed with Python's hashlib). The hashes are taken
+ * as what is meant.
+ */
+static void events_of_many_args(const json_t *events, struct tl_event_list *ret)
+{
+	for (size_t i = 0; i < json_array_size(events); i++) {
+		auto_buf struct tl_buf b;
+
+		tl_buf_init(&b, 16);
+		assert_int_equal(tl_buf_printf(&b, "a%zu", i), 0);
+		assert_int_equal(tl_events_add(ret, TL_EVENT_ARG, b.data, b.len_bytes, NULL), 0);
+	}
+}
+
 static struct tl_banks banks_of(const json_t *names)
 {
 	struct tl_banks ret = { .n = json_array_size(names) };
@@ -170,7 +186,10 @@ static void every_vector_encodes_and_replays(void **state)
 
 		if (!json_object_get(c, "events"))
 			continue;
-		events_of(json_object_get(c, "events"), &list);
+		if (strcmp(text_of(c, "id"), "many-args") == 0)
+			events_of_many_args(json_object_get(c, "events"), &list);
+		else
+			events_of(json_object_get(c, "events"), &list);
 		if (json_object_get(c, "content_tlv_hex"))
 			check_contents(&list, json_object_get(c, "content_tlv_hex"));
 		check_tpm(&list, json_object_get(c, "tpm"));
