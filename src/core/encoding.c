@@ -40,7 +40,7 @@ int tl_hex_decode(const char *hex, void *ret, size_t n)
 		if (hex_value(hex[i]) < 0)
 			return -EINVAL;
 	for (size_t i = 0; i < n; i++)
-		out[i] = (uint8_t)(hex_value(hex[2 * i]) << 4 | hex_value(hex[2 * i + 1]));
+		out[i] = (uint8_t)(hex_value(hex[2 * i]) * 16 + hex_value(hex[2 * i + 1]));
 	return 0;
 }
 

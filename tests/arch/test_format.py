@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Formatting is a tool's business: clang-format decides, this compares."""
 
+import re
+
 import arch
 
 
@@ -16,5 +18,13 @@ def c_is_formatted(tree):
     return bad
 
 
+def every_check_that_is_off_has_a_reason(tree):
+    text = tree.read(".clang-tidy")
+    off = set(re.findall(r"^ *-([a-z][\w.-]+),?$", text, re.M))
+    reasons = set(re.findall(r"^# ([\w.-]+): \S", text, re.M))
+    return [".clang-tidy:1: %s is off without a reason, or has a reason and is on" % check
+            for check in sorted(off ^ reasons)]
+
+
 if __name__ == "__main__":
-    arch.main(c_is_formatted)
+    arch.main(c_is_formatted, every_check_that_is_off_has_a_reason)

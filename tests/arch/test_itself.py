@@ -92,6 +92,8 @@ class Breaks(unittest.TestCase):
     def test_format_and_scripts(self):
         style = "BasedOnStyle: LLVM\n"
         self.finds(test_format.c_is_formatted, {".clang-format": style, "a.c": "int  x ;\n"}, "a.c:1")
+        self.finds(test_format.every_check_that_is_off_has_a_reason,
+                   {".clang-tidy": "# a-b: why\nChecks: >-\n  x-*,\n  -a-b,\n  -c-d.E,\n"}, "c-d.E is off")
         self.finds(test_scripts.shell_scripts_pass_shellcheck,
                    {"a.sh": "#!/bin/sh\necho $1\n"}, "a.sh:2")
         self.finds(test_scripts.python_uses_the_standard_library_alone,

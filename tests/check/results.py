@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results: what passed, failed, was skipped; and how they are told."""
+
+import re
+import threading
+import xml.etree.ElementTree
+
+import capabilities
+
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+
+# A program that reports success although it left something out.
+HIDDEN_SKIP = re.compile(r"^\[  SKIPPED \]|^OK \(.*skipped=", re.M)
+
+
+class Result:
+    def __init__(self, name, state, took_s, output):
+        self.name, self.state, self.took_s, self.output = name, state, took_s, output
+
+
+class Results:
+    """All results of a run; lanes add to it at the same time."""
+
+    def __init__(self):
+        self._all = []
+        self._lock = threading.Lock()
+
+    def add(self, result):
+        with self._lock:
+            self._all.append(result)
+            if result.state != PASSED:
+                print("  %s: %s" % (result.state.upper(), result.name), flush=True)
+
+    def claim(self, name, faults, took_s=0.0):
+        """One check of the runner's own: it passes when there are no faults."""
+        self.add(Result(name, FAILED if faults else PASSED, took_s, "\n".join(faults)))
+
+    def having(self, state):
+        return [r for r in self._all if r.state == state]
+
+    def slowest(self, n):
+        return sorted(self._all, key=lambda r: -r.took_s)[:n]
+
+    def tell(self):
+        print("\nslowest:")
+        for r in self.slowest(8):
+            print("  %7.1f s  %s" % (r.took_s, r.name))
+        for r in self.having(SKIPPED):
+            print("\nskipped: %s\n  %s" % (r.name, r.output.strip().replace("\n", "\n  ")))
+        for r in self.having(FAILED):
+            print("\n==== FAILED: %s\n%s" % (r.name, r.output.rstrip()))
+
+    def last_line(self):
+        return ", ".join("%d %s" % (len(self.having(s)), s) for s in (PASSED, FAILED, SKIPPED))
+
+
+def judge(name, is_skip, is_pass, output):
+    """(state, output): a skip counts only where the named capability is absent."""
+    if is_skip:
+        missing = capabilities.absent(output)
+        if missing:
+            return SKIPPED, output
+        return FAILED, output + "\n(skipped, but it names no capability that is absent here)"
+    if is_pass and HIDDEN_SKIP.search(output):
+        return FAILED, output + "\n(passed, but it left tests out)"
+    return (PASSED if is_pass else FAILED), output
+
+
+def from_junit(path, prefix):
+    """Results out of ctest's --output-junit."""
+    for case in xml.etree.ElementTree.parse(path).getroot().iter("testcase"):
+        output = case.findtext("system-out") or ""
+        fault = case.find("failure")
+        if fault is not None:
+            output += "\n(%s)" % (fault.get("message") or "failed")
+        skipped = case.find("skipped")
+        is_skip = skipped is not None and "SKIP" in (skipped.get("message") or "")
+        if skipped is not None and not is_skip:
+            output += "\n(not run: %s)" % skipped.get("message")
+        name = "%s %s" % (prefix, case.get("name"))
+        state, output = judge(name, is_skip, case.get("status") == "run", output)
+        yield Result(name, state, float(case.get("time") or 0), output)

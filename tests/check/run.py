@@ -1,0 +1,158 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""run.py [--long]: builds with gcc, clang and the sanitizers, runs the tests on each, lints.
+
+Prints the time of every phase, the log of every failure in full, and at the very end one line
+"N passed, N failed, N skipped". Logs stay in build/check/.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+import traceback
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LOGS = os.path.join(TOP, "build", "check")
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import leftovers  # noqa: E402
+import results  # noqa: E402
+
+BUILDS = ("release", "clang", "asan-ubsan")
+BUILD_TIMEOUT_S = 1500
+TESTS_TIMEOUT_S = 2400
+LINT_TIMEOUT_S = 1500
+JOBS = str(max(2, len(os.sched_getaffinity(0))))
+
+# Sets of tests that need only a processor: name, preset, labels, as ctest reads them.
+QUICK = (
+    ("release", ("^(unit|fuzz-replay|arch|arch-binary)$",)),
+    ("clang", ("^(unit|fuzz-replay|arch-binary)$",)),
+    ("asan-ubsan", ("^(unit|fuzz-replay)$",)),
+)
+# Tests that start daemons; those marked asan run with the sanitizers too. They hold RESOURCE_LOCKs.
+SLOW = (
+    ("release", ("^integration$",)),
+    ("asan-ubsan", ("^integration$", "^asan$")),
+)
+LINT = ("clang-tidy", "analyzer", "cppcheck")
+
+
+class Check:
+    def __init__(self, is_long):
+        self.is_long = is_long
+        self.started = time.time()
+        self.results = results.Results()
+        os.makedirs(LOGS, exist_ok=True)
+        self.watch = leftovers.Watch(LOGS)
+        self.environment = self.watch.environment()
+
+    def run(self, argv, log, timeout_s):
+        """(exit code, output); the output is kept in LOGS. A timeout is exit code 124."""
+        path = os.path.join(LOGS, log + ".log")
+        with open(path, "w", encoding="utf-8") as f:
+            try:
+                code = subprocess.run(argv, cwd=TOP, stdin=subprocess.DEVNULL, stdout=f,
+                                      stderr=subprocess.STDOUT, timeout=timeout_s,
+                                      env=self.environment, check=False).returncode
+            except subprocess.TimeoutExpired:
+                code = 124
+        with open(path, encoding="utf-8", errors="replace") as f:
+            return code, f.read()
+
+    def build(self, preset, ret_built):
+        begun = time.time()
+        code, output = self.run(["cmake", "--preset", preset], "configure-" + preset,
+                                BUILD_TIMEOUT_S)
+        if code == 0:
+            code, output = self.run(["cmake", "--build", "build/" + preset], "build-" + preset,
+                                    BUILD_TIMEOUT_S)
+        self.results.claim("build " + preset, [output] if code else [], time.time() - begun)
+        if code == 0:
+            ret_built.add(preset)
+
+    def test(self, preset, labels):
+        log = "-".join(["test", preset] + ["slow"] * ("integration" in labels[0]))
+        junit = os.path.join(LOGS, log + ".xml")
+        if os.path.exists(junit):
+            os.unlink(junit)
+        argv = ["ctest", "--test-dir", "build/" + preset, "--output-junit", junit, "-j", JOBS,
+                "--timeout", "600", "--test-output-size-passed", "1000000",
+                "--test-output-size-failed", "10000000", "--no-tests=ignore"]
+        for label in labels:
+            argv += ["-L", label]
+        if not self.is_long:
+            argv += ["-LE", "^long$"]
+        code, output = self.run(argv, log, TESTS_TIMEOUT_S)
+        found = list(results.from_junit(junit, preset)) if os.path.exists(junit) else []
+        for result in found:
+            self.results.add(result)
+        if not found or (code and all(r.state == results.PASSED for r in found)):
+            self.results.claim("%s: tests %s" % (preset, " and ".join(labels)), [output])
+
+    def lint(self, tool):
+        begun = time.time()
+        code, output = self.run(["nice", "/usr/bin/python3", "-B", "tests/lint/lint.py", tool,
+                                 "build/clang"], "lint-" + tool, LINT_TIMEOUT_S)
+        self.results.claim("lint " + tool, [output] if code else [], time.time() - begun)
+
+    def nothing_is_left(self):
+        programs = {name[:15] for preset in BUILDS for folder in ("tests", "bin")
+                    for name in self.programs(preset, folder)}
+        self.results.claim("no process is left", self.watch.processes())
+        self.results.claim("no mount is left", self.watch.mounts())
+        self.results.claim("no sanitizer reported", self.watch.sanitizer_reports())
+        self.results.claim("nothing dumped core", self.watch.core_dumps(
+            [os.path.join(TOP, "build")], self.started, programs))
+        self.watch.done()
+
+    @staticmethod
+    def programs(preset, folder):
+        for path in (os.path.join(TOP, "build", preset, folder), os.path.join(TOP, "build", folder)):
+            if os.path.isdir(path):
+                yield from os.listdir(path)
+
+
+def phase(check, name, *lanes):
+    """Each lane is a list of (function, arguments); lanes run beside one another."""
+    begun = time.time()
+    print("%s ..." % name, flush=True)
+
+    def walk(lane):
+        for function, *arguments in lane:
+            try:
+                function(*arguments)
+            except Exception:  # a broken runner must not look like a passed check
+                check.results.claim("runner: %s" % name, [traceback.format_exc()])
+
+    threads = [threading.Thread(target=walk, args=(lane,)) for lane in lanes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print("%s: %.0f s" % (name, time.time() - begun), flush=True)
+
+
+def main():
+    check = Check("--long" in sys.argv[1:])
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+    built = set()
+    phase(check, "build", [(check.build, preset, built) for preset in BUILDS])
+    phase(check, "unit, fuzz replay, architecture",
+          [(check.test, preset, labels) for preset, labels in QUICK if preset in built])
+    phase(check, "integration, and lint beside it",
+          [(check.test, preset, labels) for preset, labels in SLOW if preset in built],
+          [(check.lint, tool) for tool in LINT if "clang" in built])
+    phase(check, "what the tests left", [(check.nothing_is_left,)])
+    check.results.tell()
+    print("\nall of it: %.0f s; logs in build/check/" % (time.time() - check.started))
+    print(check.results.last_line(), flush=True)
+    return 1 if check.results.having(results.FAILED) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

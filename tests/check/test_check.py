@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runner decides what counts as passed, so it is tested first."""
+
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import capabilities  # noqa: E402
+import leftovers  # noqa: E402
+import results  # noqa: E402
+
+JUNIT = """<testsuite>
+<testcase name="good" time="1.5" status="run"><system-out>fine</system-out></testcase>
+<testcase name="bad" time="0" status="fail"><failure message="SegFault"/></testcase>
+<testcase name="lost" time="0" status="notrun"><skipped message="Unable to find executable"/></testcase>
+<testcase name="skips" time="0" status="notrun"><skipped message="SKIP_RETURN_CODE=77"/>
+<system-out>SKIP nowhere: not on this machine</system-out></testcase>
+<testcase name="lazy" time="0" status="notrun"><skipped message="SKIP_RETURN_CODE=77"/></testcase>
+<testcase name="hides" time="0" status="run"><system-out>[  SKIPPED ] one</system-out></testcase>
+</testsuite>"""
+
+
+class Judging(unittest.TestCase):
+    def states(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".xml") as f:
+            f.write(JUNIT)
+            f.flush()
+            return {r.name.split()[1]: r.state for r in results.from_junit(f.name, "x")}
+
+    def test_only_a_skip_whose_capability_is_absent_is_a_skip(self):
+        capabilities.PROBES["nowhere"] = lambda: False
+        self.addCleanup(capabilities.PROBES.pop, "nowhere")
+        self.assertEqual(self.states(), {
+            "good": "passed", "bad": "failed", "lost": "failed", "skips": "skipped",
+            "lazy": "failed", "hides": "failed"})
+
+    def test_a_skip_for_what_is_there_is_a_failure(self):
+        capabilities.PROBES["nowhere"] = lambda: True
+        self.addCleanup(capabilities.PROBES.pop, "nowhere")
+        self.assertEqual(self.states()["skips"], "failed")
+
+    def test_the_last_line_counts(self):
+        all_of_them = results.Results()
+        all_of_them.claim("a", [])
+        self.assertEqual(all_of_them.last_line(), "1 passed, 0 failed, 0 skipped")
+
+
+class Leftovers(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.watch = leftovers.Watch(folder.name)
+        self.addCleanup(self.watch.done)
+
+    def test_a_process_left_running_is_found_and_ended(self):
+        child = subprocess.Popen(["sleep", "600"], env=self.watch.environment())
+        self.assertIn("sleep 600", "\n".join(self.watch.processes()))
+        self.assertEqual(child.wait(10), -9)
+        self.assertEqual(self.watch.processes(), [])
+
+    def test_a_sanitizer_report_is_found(self):
+        with open(os.path.join(self.watch.reports, "report.1"), "w", encoding="utf-8") as f:
+            f.write("heap-use-after-free")
+        self.assertEqual(self.watch.sanitizer_reports(), ["heap-use-after-free"])
+
+    def test_a_core_dump_of_ours_is_found_and_a_strangers_is_not(self):
+        note = struct.pack("<III8s", 5, 136, leftovers.NT_PRPSINFO, b"CORE") + \
+            b"\0" * 40 + b"teelaunchd".ljust(16, b"\0") + b"\0" * 80
+        head = b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack(
+            "<HHIQQQIHHHHHH", 4, 62, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+        program = struct.pack("<IIQQQQQQ", 4, 0, 120, 0, 0, len(note), 0, 4)
+        with open(os.path.join(self.watch.tmp, "core.7"), "wb") as f:
+            f.write(head + program + note)
+        self.assertEqual(len(self.watch.core_dumps([], 0, {"teelaunchd"})), 1)
+        self.assertEqual(self.watch.core_dumps([], 0, {"other"}), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
