@@ -19,6 +19,7 @@ LAYERS = {
     "teelaunchd": {"core", "io", "policy", "attest", "launcher"},
     "teeverifierd": {"core", "io", "attest", "verifier"},
     "teelaunch": {"core", "io", "policy", "attest", "verifier"},
+    "errors_man": {"core"},
     "tests": {"core", "io", "policy", "attest", "verifier", "launcher", "tests"},
 }
 
@@ -33,6 +34,7 @@ FOLDERS = (
     ("src/teelaunchd*", "teelaunchd"),
     ("src/teeverifierd*", "teeverifierd"),
     ("src/teelaunch.c", "teelaunch"),
+    ("src/errors_man.c", "errors_man"),
     ("tests/*", "tests"),
 )
 
