@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <teelaunch/exit_decision.h>
+
+#include <teelaunch/cleanup.h>
+
+/* The exit codes of teelaunchd: interface to its unit and to the image around it. */
+enum { EXIT_STOP = 0, EXIT_STOP_FAILED = 1, EXIT_RESTART = 3, EXIT_HOLD = 4 };
+
+static const struct {
+	int exit_code;
+	enum tl_vm_action action;
+} actions[] = {
+	{ EXIT_STOP, TL_VM_STOP },
+	{ EXIT_STOP_FAILED, TL_VM_STOP },
+	{ EXIT_RESTART, TL_VM_RESTART },
+	{ EXIT_HOLD, TL_VM_HOLD },
+};
+
+/* Production. A debug image holds in every case, so that someone can look. */
+static const int decisions[TL_OUTCOMES][TL_RESTART_POLICIES] = {
+	/* Never, OnFailure, Always */
+	[TL_OUTCOME_SUCCESS] = { EXIT_STOP, EXIT_STOP, EXIT_RESTART },
+	[TL_OUTCOME_WORKLOAD] = { EXIT_STOP_FAILED, EXIT_RESTART, EXIT_RESTART },
+	[TL_OUTCOME_RETRY] = { EXIT_STOP_FAILED, EXIT_RESTART, EXIT_RESTART },
+	[TL_OUTCOME_DENIED] = { EXIT_STOP_FAILED, EXIT_STOP_FAILED, EXIT_STOP_FAILED },
+	[TL_OUTCOME_FATAL] = { EXIT_STOP_FAILED, EXIT_STOP_FAILED, EXIT_STOP_FAILED },
+};
+
+struct tl_exit_decision tl_exit_decide(enum tl_outcome outcome, enum tl_restart_policy policy,
+				       bool is_debug, bool is_shutdown_requested)
+{
+	/* Never's column holds no restart: it is also the column of a requested shutdown. */
+	enum tl_restart_policy column =
+		is_shutdown_requested || policy >= TL_RESTART_POLICIES ? TL_RESTART_NEVER : policy;
+	int code = is_debug ? EXIT_HOLD : decisions[outcome][column];
+
+	return (struct tl_exit_decision){ code, tl_vm_action_of_exit_code(code) };
+}
+
+enum tl_outcome tl_outcome_of_class(enum tl_class class)
+{
+	static const enum tl_outcome outcomes[] = {
+		[TL_FATAL] = TL_OUTCOME_FATAL,
+		[TL_DENIED] = TL_OUTCOME_DENIED,
+		[TL_RETRY] = TL_OUTCOME_RETRY,
+		[TL_WORKLOAD] = TL_OUTCOME_WORKLOAD,
+	};
+
+	return outcomes[class];
+}
+
+enum tl_vm_action tl_vm_action_of_exit_code(int exit_code)
+{
+	for (size_t i = 0; i < TL_ARRAY_SIZE(actions); i++)
+		if (actions[i].exit_code == exit_code)
+			return actions[i].action;
+	return TL_VM_STOP;
+}
+
+const char *tl_outcome_name(enum tl_outcome outcome)
+{
+	static const char *const names[] = {
+		[TL_OUTCOME_SUCCESS] = "success", [TL_OUTCOME_WORKLOAD] = "workload",
+		[TL_OUTCOME_RETRY] = "retry",     [TL_OUTCOME_DENIED] = "denied",
+		[TL_OUTCOME_FATAL] = "fatal",
+	};
+
+	return names[outcome];
+}
+
+const char *tl_vm_action_name(enum tl_vm_action action)
+{
+	static const char *const names[] = {
+		[TL_VM_STOP] = "stop",
+		[TL_VM_RESTART] = "restart",
+		[TL_VM_HOLD] = "hold",
+	};
+
+	return names[action];
+}

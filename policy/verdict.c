@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <teelaunch/verdict.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <teelaunch/cleanup.h>
+#include <teelaunch/env_names.h>
+
+#include "values.h"
+
+struct judge {
+	const struct tl_launch_spec *spec;
+	const struct tl_launch_policy *policy;
+	const struct tl_image_config *image;
+	struct tl_findings *findings;
+	bool is_hardened;
+	bool is_denied;
+};
+
+/* 0 or -ENOMEM; what is wrong becomes a finding. */
+typedef int rule(struct judge *j);
+
+#define FINDING(code_, category_, source_)                                                         \
+	(&(const struct tl_finding_row){ code_, category_, source_, false })
+
+#define deny(j, code, category, key, ...)                                                          \
+	((j)->is_denied = true,                                                                    \
+	 tl_findings_add((j)->findings, FINDING(code, category, TL_SOURCE_ATTRIBUTES), key, NULL,  \
+			 __VA_ARGS__))
+
+#define deny_image(j, code, category, key, ...)                                                    \
+	((j)->is_denied = true,                                                                    \
+	 tl_findings_add((j)->findings, FINDING(code, category, TL_SOURCE_LABELS), key, NULL,      \
+			 __VA_ARGS__))
+
+/* The key of a variable, for findings. */
+static int env_deny(struct judge *j, enum tl_code code, const char *category, const char *name,
+		    const char *why)
+{
+	auto_free char *key = NULL;
+
+	if (asprintf(&key, "tee-env-%s", name) < 0)
+		return -ENOMEM;
+	return deny(j, code, category, key, "%s: %s", key, why);
+}
+
+static const char *env_fault_text(enum tl_env_fault fault)
+{
+	static const char *const texts[] = {
+		[TL_ENV_OK] = "",
+		[TL_ENV_NAME_NOT_UTF8] = "the name is not UTF-8",
+		[TL_ENV_VALUE_NOT_UTF8] = "the value is not UTF-8",
+		[TL_ENV_NAME_MALFORMED] =
+			"the name must be letters, digits and _, not beginning with a digit",
+		[TL_ENV_VALUE_NUL] = "the value holds a NUL character",
+		[TL_ENV_NO_EQUALS] = "there is no = after the name",
+	};
+
+	return texts[fault];
+}
+
+static int rule_env_names(struct judge *j)
+{
+	const struct tl_kvs *envs = &j->spec->envs;
+	int r = 0;
+
+	for (size_t i = 0; !r && i < envs->n; i++) {
+		const struct tl_kv *env = &envs->items[i];
+		enum tl_env_fault fault =
+			tl_env_check(env->key, strlen(env->key), env->value, strlen(env->value));
+
+		if (fault)
+			r = env_deny(j, TL_E_ENV_NAME, tl_env_fault_category(fault), env->key,
+				     env_fault_text(fault));
+		else if (strcmp(env->key, "HOSTNAME") == 0)
+			r = env_deny(j, TL_E_ENV_HOSTNAME, "env", env->key,
+				     "the machine sets HOSTNAME; an override would be measured, "
+				     "but never seen by the workload");
+	}
+	return r;
+}
+
+static int rule_env(struct judge *j)
+{
+	const struct tl_kvs *envs = &j->spec->envs;
+	int r = 0;
+
+	for (size_t i = 0; !r && i < envs->n; i++)
+		if (!tl_strv_contains(&j->policy->allow_envs, envs->items[i].key))
+			r = env_deny(j, TL_E_DENIED_ENV, "env", envs->items[i].key,
+				     "allow_env_override of the image does not list it");
+	return r;
+}
+
+static int rule_cmd(struct judge *j)
+{
+	if (!j->spec->cmd.n || j->policy->allow_cmd)
+		return 0;
+	return deny(j, TL_E_DENIED_CMD, "cmd", "tee-cmd",
+		    "tee-cmd: CMD is not allowed to be overridden on this image");
+}
+
+static int rule_log(struct judge *j)
+{
+	const char *key = "tee-container-log-redirect";
+
+	if (j->spec->log_redirect == TL_LOG_NOWHERE)
+		return 0;
+	if (j->policy->log_policy == TL_LOG_POLICY_NEVER)
+		return deny(j, TL_E_DENIED_LOG, "log-never", key,
+			    "%s is '%s': logging redirection not allowed by image", key,
+			    tl_log_redirect_name(j->spec->log_redirect));
+	if (j->policy->log_policy == TL_LOG_POLICY_DEBUG_ONLY && j->is_hardened)
+		return deny(j, TL_E_DENIED_LOG, "log-debugonly", key,
+			    "%s is '%s': logging redirection only allowed on debug environment "
+			    "by image",
+			    key, tl_log_redirect_name(j->spec->log_redirect));
+	return 0;
+}
+
+static int rule_monitoring(struct judge *j)
+{
+	enum tl_monitoring most =
+		j->is_hardened ? j->policy->hardened_monitoring : j->policy->debug_monitoring;
+
+	if (j->spec->monitoring <= most)
+		return 0;
+	return deny(j, TL_E_DENIED_MONITORING, "monitoring", "tee-monitoring-enable",
+		    "monitoring '%s' is asked for; this image allows at most '%s' on %s machines",
+		    tl_monitoring_name(j->spec->monitoring), tl_monitoring_name(most),
+		    j->is_hardened ? "hardened" : "debug");
+}
+
+/* Mounting there would change what the workload is told about itself, or hide its tokens. */
+static const char *protected_path(const char *destination)
+{
+	static const char *const paths[] = { "/proc", "/sys", "/dev", "/run/container_launcher" };
+
+	if (strcmp(destination, "/") == 0)
+		return "/";
+	for (size_t i = 0; i < TL_ARRAY_SIZE(paths); i++)
+		if (path_is_below(paths[i], destination))
+			return paths[i];
+	return NULL;
+}
+
+static int protected_mount_check(struct judge *j, const char *destination)
+{
+	auto_free char *clean = path_clean(destination);
+	const char *path;
+
+	if (!clean)
+		return -ENOMEM;
+	path = protected_path(clean);
+	if (!path)
+		return 0;
+	return deny(j, TL_E_MOUNT_PROTECTED, "mount:not-in-allowlist", "tee-mount",
+		    "tee-mount: destination '%s' would cover %s, which no image can allow",
+		    destination, path);
+}
+
+static int rule_protected_mounts(struct judge *j)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < j->spec->mounts.n; i++)
+		r = protected_mount_check(j, j->spec->mounts.items[i].destination);
+	return r;
+}
+
+/* Lexical, as the paths are: the category of what is wrong, or NULL. */
+static const char *mount_fault(const struct tl_strv *allowed, const char *clean)
+{
+	if (*clean != '/')
+		return "mount:dest-not-absolute";
+	for (size_t i = 0; i < allowed->n; i++) {
+		if (*allowed->items[i] != '/')
+			return "mount:allow-entry-not-absolute";
+		if (path_is_below(allowed->items[i], clean))
+			return NULL;
+	}
+	return "mount:not-in-allowlist";
+}
+
+static int mount_check(struct judge *j, const char *destination)
+{
+	auto_free char *clean = path_clean(destination);
+	const char *category;
+
+	if (!clean)
+		return -ENOMEM;
+	category = mount_fault(&j->policy->allow_mounts, clean);
+	/* A protected path has its finding already, and no label could allow it. */
+	if (!category || protected_path(clean))
+		return 0;
+	if (strcmp(category, "mount:dest-not-absolute") == 0)
+		return deny(j, TL_E_DENIED_MOUNT, category, "tee-mount",
+			    "tee-mount: destination '%s' is not absolute", destination);
+	if (strcmp(category, "mount:allow-entry-not-absolute") == 0)
+		return deny(j, TL_E_DENIED_MOUNT, category, "tee-mount",
+			    "tee-mount: destination '%s': allow_mount_destinations of the image "
+			    "has a path that is not absolute",
+			    destination);
+	return deny(j, TL_E_DENIED_MOUNT, category, "tee-mount",
+		    "tee-mount: destination '%s' is not at or below a path in "
+		    "allow_mount_destinations of the image",
+		    destination);
+}
+
+static int rule_mounts(struct judge *j)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < j->spec->mounts.n; i++)
+		r = mount_check(j, j->spec->mounts.items[i].destination);
+	return r;
+}
+
+static int rule_capabilities(struct judge *j)
+{
+	if (!j->spec->added_capabilities.n || j->policy->allow_capabilities)
+		return 0;
+	return deny(j, TL_E_DENIED_CAPABILITIES, "caps", "tee-added-capabilities",
+		    "tee-added-capabilities: additional capabilities are not allowed");
+}
+
+static int rule_cgroups(struct judge *j)
+{
+	if (!j->spec->is_cgroup_ns || j->policy->allow_cgroups)
+		return 0;
+	return deny(j, TL_E_DENIED_CGROUPS, "cgroups", "tee-cgroup-ns",
+		    "tee-cgroup-ns: cgroups usage is not allowed");
+}
+
+static int rule_image_env(struct judge *j)
+{
+	const struct tl_strv *env = &j->image->env;
+	int r = 0;
+
+	for (size_t i = 0; !r && i < env->n; i++) {
+		enum tl_env_fault fault = tl_env_check_entry(env->items[i]);
+
+		/* The name is foreign and the value may be secret: the position says enough. */
+		if (fault && *env->items[i])
+			r = deny_image(j, TL_E_IMAGE_ENV, tl_env_fault_category(fault), "Env",
+				       "variable %zu of the image would fail every attestation: %s",
+				       i + 1, env_fault_text(fault));
+	}
+	return r;
+}
+
+static int rule_image_ports(struct judge *j)
+{
+	const struct tl_strv *ports = &j->image->exposed_ports;
+	int r = 0;
+
+	for (size_t i = 0; !r && i < ports->n; i++) {
+		struct tl_port port;
+		enum tl_port_fault fault = tl_port_parse(ports->items[i], &port);
+
+		if (fault)
+			r = deny_image(j, TL_E_IMAGE_PORT, tl_port_fault_category(fault),
+				       "ExposedPorts",
+				       "the image exposes '%s', which is not NUMBER/tcp or "
+				       "NUMBER/udp",
+				       ports->items[i]);
+	}
+	return r;
+}
+
+/* What holds for every launch; then what each policy restricts; then what the image itself is. */
+static rule *const rules_always[] = { rule_env_names, rule_protected_mounts };
+static rule *const rules_policy[] = { rule_env,    rule_cmd,          rule_log,    rule_monitoring,
+				      rule_mounts, rule_capabilities, rule_cgroups };
+static rule *const rules_image[] = { rule_image_env, rule_image_ports };
+
+static int rules_apply(struct judge *j, rule *const *rules, size_t n)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < n; i++)
+		r = rules[i](j);
+	return r;
+}
+
+int tl_verdict(const struct tl_verdict_input *in, struct tl_findings *findings)
+{
+	struct judge j = {
+		.spec = in->spec,
+		.image = in->image,
+		.findings = findings,
+		.is_hardened = in->is_hardened,
+	};
+	int r = rules_apply(&j, rules_always, TL_ARRAY_SIZE(rules_always));
+
+	for (size_t i = 0; !r && i < in->n_policies; i++) {
+		j.policy = &in->policies[i];
+		r = rules_apply(&j, rules_policy, TL_ARRAY_SIZE(rules_policy));
+	}
+	if (!r && j.image)
+		r = rules_apply(&j, rules_image, TL_ARRAY_SIZE(rules_image));
+	if (r)
+		return r;
+	return j.is_denied ? -EPERM : 0;
+}
