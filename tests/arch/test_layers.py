@@ -42,6 +42,9 @@ FOLDERS = (
 # without one.
 HEADERS = {
     "cleanup": "core",
+    "evidence": "attest",
+    "tee": "attest",
+    "verifier_client": "attest",
 }
 
 # Third-party header -> the only files that may include it. What is in no row is nobody's; no row

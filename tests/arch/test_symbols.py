@@ -12,7 +12,8 @@ import re
 import arch
 
 # What a pure library may need from outside: memory, strings, arithmetic. No descriptor, clock,
-# environment, locale, log, thread or random number.
+# environment, log, thread or random number. <ctype.h> is the C locale's: nobody calls setlocale()
+# (test_text.py).
 PURE_LIBC = set("""
     malloc calloc realloc reallocarray free strdup strndup explicit_bzero
     memcpy memmove memset memcmp memchr memmem memrchr bcmp
@@ -20,6 +21,7 @@ PURE_LIBC = set("""
     strcspn strpbrk stpcpy strerrordesc_np
     qsort bsearch snprintf vsnprintf asprintf vasprintf inet_pton
     abort __stack_chk_fail __errno_location _GLOBAL_OFFSET_TABLE_
+    __ctype_b_loc __ctype_tolower_loc tolower
     """.split())
 # glibc's checked form of a permitted function is permitted: __memcpy_chk.
 CHECKED = re.compile(r"__(\w+)_chk")

@@ -11,6 +11,7 @@ FORBIDDEN = {
     "atol": "tl_str_parse_u64()", "atoll": "tl_str_parse_u64()",
     "exit": "return from main()", "gets": "tl_file_read()", "mktemp": "mkstemp()",
     "popen": "posix_spawn()", "sprintf": "tl_buf_printf()", "strcat": "tl_buf_append_str()",
+    "setlocale": "the C locale",
     "strcpy": "memcpy() with a size, or strdup()", "strtok": "strchr()",
     "strtol": "tl_str_parse_u64()", "strtoll": "tl_str_parse_u64()",
     "strtoul": "tl_str_parse_u64()", "strtoull": "tl_str_parse_u64()",

@@ -40,6 +40,7 @@ def analyzer(entry, options):
 def cppcheck(entry, options):
     return ["cppcheck", "--quiet", "--std=c11", "--enable=warning,performance,portability",
             "--error-exitcode=1", "--inline-suppr", "--template=gcc",
+            "--library=" + os.path.join(TOP, "tests/lint/cppcheck.cfg"),
             "--suppressions-list=" + os.path.join(TOP, "tests/lint/cppcheck.txt"),
             *[o for o in options if not o.startswith("-D_FORTIFY")], entry["file"]]
 
@@ -48,7 +49,8 @@ def cppcheck(entry, options):
 TOOLS = {
     "clang-tidy": (tidy, ["clang-tidy", "--version"], (".clang-tidy",), True),
     "analyzer": (analyzer, ["gcc", "--version"], (), False),
-    "cppcheck": (cppcheck, ["cppcheck", "--version"], ("tests/lint/cppcheck.txt",), True),
+    "cppcheck": (cppcheck, ["cppcheck", "--version"], ("tests/lint/cppcheck.txt", "tests/lint/cppcheck.cfg"),
+                 True),
 }
 
 
