@@ -142,7 +142,7 @@ int tl_event_digest(const struct tl_event *event, const struct tl_banks *banks,
 		    struct tl_event_digests *ret)
 {
 	struct tl_event_digests got = { 0 };
-	auto_buf struct tl_buf b;
+	auto_buf struct tl_buf b = { 0 };
 	int r;
 
 	tl_buf_init(&b, TL_EVENT_CONTENT_MAX_BYTES + 2 * CEL_TLV_HEADER_BYTES);

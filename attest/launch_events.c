@@ -60,7 +60,7 @@ static int add_variables(struct tl_event_list *list, const struct tl_kvs *env, s
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && env && i < env->n; i++) {
-		auto_buf struct tl_buf b;
+		auto_buf struct tl_buf b = { 0 };
 
 		/* One byte more than an event may have, so that the limit is reported as one. */
 		tl_buf_init(&b, 2 * TL_EVENT_CONTENT_MAX_BYTES);

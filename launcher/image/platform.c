@@ -91,7 +91,7 @@ static enum rank entry_rank(const struct index_entry *e, const char *architectur
 
 static int no_entry(const struct manifest *m, const char *architecture, struct tl_error *err)
 {
-	auto_buf struct tl_buf list;
+	auto_buf struct tl_buf list = { 0 };
 
 	tl_buf_init(&list, PLATFORMS_TEXT_MAX);
 	for (size_t i = 0; i < m->entries_n; i++) {

@@ -65,7 +65,7 @@ static size_t base_kept(const char *base, const char *location)
 
 int url_redirect(const char *base, const char *location, char **ret, struct tl_error *err)
 {
-	auto_buf struct tl_buf b;
+	auto_buf struct tl_buf b = { 0 };
 	struct registry_host ignored;
 	size_t n;
 	int r;

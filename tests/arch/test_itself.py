@@ -68,6 +68,8 @@ class Breaks(unittest.TestCase):
                    "a.c:3: goto", "a.c:4: atoi")
         self.accepts(test_text.no_forbidden_calls,
                      {"a.c": '/* system() */ int x = a->system("goto x;"); my_exit();\n'})
+        self.finds(test_text.every_local_with_cleanup_is_initialised,
+                   {"a.c": "{\n\tauto_buf struct tl_buf b;\n\tauto_free char *p = NULL;\n}\n"}, "a.c:2")
         self.finds(test_text.every_source_names_its_licence, {"a.c": "int x;\n"}, "a.c:1")
         self.finds(test_text.the_top_level_holds_only_what_the_design_names,
                    {"lib/a.c": ""}, "lib:")

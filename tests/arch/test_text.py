@@ -65,6 +65,20 @@ def no_file_names_a_machine(tree):
     return bad
 
 
+# A return above the initialisation would run the cleanup on what was never set.
+CLEANUP_LOCAL = re.compile(r"^[ \t]*(?:static )?auto_[a-z0-9_]+[^=;(]*;", re.M)
+
+
+def every_local_with_cleanup_is_initialised(tree):
+    bad = []
+    for name in tree.c_files():
+        text = arch.without_comments(tree.read(name))
+        bad += ["%s:%d: a local with cleanup is not initialised where it is declared" % (
+            name, arch.line_of(text, m.start())) for m in CLEANUP_LOCAL.finditer(text)]
+    return bad
+
+
 if __name__ == "__main__":
-    arch.main(no_forbidden_calls, every_source_names_its_licence,
+    arch.main(no_forbidden_calls, every_local_with_cleanup_is_initialised,
+              every_source_names_its_licence,
               the_top_level_holds_only_what_the_design_names, no_file_names_a_machine)

@@ -32,7 +32,7 @@ class Watch:
         report = "log_path=" + os.path.join(self.reports, "report")
         return {**os.environ, MARK: self.mark, "TMPDIR": self.tmp, "LC_ALL": "C.UTF-8",
                 "PYTHONDONTWRITEBYTECODE": "1",
-                "ASAN_OPTIONS": report + ":detect_stack_use_after_return=1:strict_string_checks=1",
+                "ASAN_OPTIONS": report + ":detect_stack_use_after_return=1",
                 "UBSAN_OPTIONS": report + ":print_stacktrace=1"}
 
     def processes(self):

@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	auto_cel struct tl_cel cel = { 0 };
 	struct tl_error err = { 0 };
 	uint8_t reg[TL_HASH_SIZE_MAX];
-	auto_buf struct tl_buf again;
+	auto_buf struct tl_buf again = { 0 };
 
 	if (tl_cel_decode(data, size, &cel, &fault, &err) < 0) {
 		FUZZ_CHECK(fault != TL_CEL_FAULT_NONE && err.code == TL_E_CEL_MALFORMED);

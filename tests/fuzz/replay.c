@@ -28,7 +28,7 @@ static void feed(const void *data, size_t size)
 static int replay_file(const char *path)
 {
 	struct tl_error err = { 0 };
-	auto_buf struct tl_buf input;
+	auto_buf struct tl_buf input = { 0 };
 
 	tl_buf_init(&input, INPUT_MAX_BYTES);
 	if (tl_file_read(path, &input, &err) < 0) {

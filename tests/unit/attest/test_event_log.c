@@ -93,7 +93,7 @@ static void events_of(const json_t *events, struct tl_event_list *ret)
 static void events_of_many_args(const json_t *events, struct tl_event_list *ret)
 {
 	for (size_t i = 0; i < json_array_size(events); i++) {
-		auto_buf struct tl_buf b;
+		auto_buf struct tl_buf b = { 0 };
 
 		tl_buf_init(&b, 16);
 		assert_int_equal(tl_buf_printf(&b, "a%zu", i), 0);
@@ -142,7 +142,7 @@ static void check_bytes(const struct tl_buf *log, const json_t *want)
 static void check_tpm(const struct tl_event_list *list, const json_t *tpm)
 {
 	const struct tl_banks banks = banks_of(json_object_get(tpm, "banks"));
-	auto_buf struct tl_buf log;
+	auto_buf struct tl_buf log = { 0 };
 
 	tl_buf_init(&log, TL_CEL_MAX_BYTES);
 	assert_int_equal(tl_cel_encode(list, TL_CEL_TPM, &banks, &log, NULL), 0);
@@ -155,7 +155,7 @@ static void check_tpm(const struct tl_event_list *list, const json_t *tpm)
 static void check_tdx(const struct tl_event_list *list, const json_t *tdx)
 {
 	const struct tl_banks banks = { .hashes = { TL_SHA384 }, .n = 1 };
-	auto_buf struct tl_buf log;
+	auto_buf struct tl_buf log = { 0 };
 
 	tl_buf_init(&log, TL_CEL_MAX_BYTES);
 	assert_int_equal(tl_cel_encode(list, TL_CEL_TDX, &banks, &log, NULL), 0);
@@ -166,7 +166,7 @@ static void check_tdx(const struct tl_event_list *list, const json_t *tdx)
 static void check_contents(const struct tl_event_list *list, const json_t *tlvs)
 {
 	for (size_t i = 0; i < list->n; i++) {
-		auto_buf struct tl_buf b;
+		auto_buf struct tl_buf b = { 0 };
 
 		tl_buf_init(&b, TL_CEL_MAX_BYTES);
 		assert_int_equal(tl_event_encode(&list->items[i], &b), 0);
@@ -252,7 +252,7 @@ static void make_log(struct tl_buf *ret)
 
 static void every_changed_byte_of_a_log_is_noticed(void **state)
 {
-	auto_buf struct tl_buf log;
+	auto_buf struct tl_buf log = { 0 };
 	uint8_t want[TL_HASH_SIZE_MAX], got[TL_HASH_SIZE_MAX];
 	auto_cel struct tl_cel cel = { 0 };
 
@@ -276,7 +276,7 @@ static void every_changed_byte_of_a_log_is_noticed(void **state)
 
 static void every_cut_log_is_truncated_except_between_records(void **state)
 {
-	auto_buf struct tl_buf log;
+	auto_buf struct tl_buf log = { 0 };
 	size_t n_ok = 0;
 
 	(void)state;
@@ -332,7 +332,7 @@ static void every_fault_is_named_with_its_byte_offset(void **state)
 		enum tl_cel_fault fault = TL_CEL_FAULT_NONE;
 		struct tl_cel cel = { .n = 4711 };
 		struct tl_error err = { 0 };
-		auto_buf struct tl_buf log;
+		auto_buf struct tl_buf log = { 0 };
 
 		make_log(&log);
 		log.data[patches[i].offset] = patches[i].byte;
@@ -352,7 +352,7 @@ static void a_record_without_one_of_the_banks_is_refused(void **state)
 	enum tl_cel_fault fault = TL_CEL_FAULT_NONE;
 	struct tl_event_digests digests;
 	struct tl_cel cel = { 0 };
-	auto_buf struct tl_buf log;
+	auto_buf struct tl_buf log = { 0 };
 
 	(void)state;
 	tl_buf_init(&log, TL_CEL_MAX_BYTES);
@@ -371,7 +371,7 @@ static void digests_may_come_in_any_order(void **state)
 	const struct tl_event e = { .type = TL_EVENT_ARG };
 	struct tl_event_digests digests;
 	auto_cel struct tl_cel cel = { 0 };
-	auto_buf struct tl_buf log;
+	auto_buf struct tl_buf log = { 0 };
 	uint8_t reg[TL_HASH_SIZE_MAX];
 
 	(void)state;
@@ -388,7 +388,7 @@ static void a_wrong_digest_stops_the_replay_and_names_the_record(void **state)
 {
 	struct tl_error err = { 0 };
 	auto_cel struct tl_cel cel = { 0 };
-	auto_buf struct tl_buf log;
+	auto_buf struct tl_buf log = { 0 };
 	uint8_t reg[TL_HASH_SIZE_MAX];
 
 	(void)state;
@@ -447,7 +447,7 @@ static void a_log_that_does_not_fit_leaves_the_buffer_alone(void **state)
 {
 	auto_events struct tl_event_list list = { 0 };
 	struct tl_error err = { 0 };
-	auto_buf struct tl_buf log;
+	auto_buf struct tl_buf log = { 0 };
 
 	(void)state;
 	tl_buf_init(&log, 300);

@@ -79,7 +79,7 @@ static void a_message_that_is_too_long_is_cut_between_characters(void **state)
 
 static void a_buffer_never_passes_its_maximum_and_a_failed_append_changes_nothing(void **state)
 {
-	auto_buf struct tl_buf b;
+	auto_buf struct tl_buf b = { 0 };
 
 	(void)state;
 	tl_buf_init(&b, 10);

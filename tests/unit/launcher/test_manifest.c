@@ -205,7 +205,7 @@ static void bad_documents_are_refused_and_leave_the_result_alone(void **state)
 /* @head, @n times @item with commas, @tail. */
 static char *repeated(const char *head, const char *item, size_t n, const char *tail)
 {
-	auto_buf struct tl_buf b;
+	auto_buf struct tl_buf b = { 0 };
 
 	tl_buf_init(&b, 16 << 20);
 	assert_int_equal(tl_buf_append_str(&b, head), 0);

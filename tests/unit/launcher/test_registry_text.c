@@ -301,7 +301,7 @@ static void a_url_gives_its_host_in_lower_case(void **state)
 
 static void encoding_leaves_unreserved_characters_alone(void **state)
 {
-	auto_buf struct tl_buf b;
+	auto_buf struct tl_buf b = { 0 };
 
 	(void)state;
 	tl_buf_init(&b, 64);
