@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -95,4 +96,11 @@ static inline bool findings_hold(const struct tl_findings *f, const char *text)
 		    strstr(f->items[i].fix, text))
 			return true;
 	return false;
+}
+
+static inline void mount_add(struct tl_mounts *mounts, const char *destination, uint64_t size_bytes)
+{
+	mounts->items = realloc(mounts->items, (mounts->n + 1) * sizeof(*mounts->items));
+	mounts->items[mounts->n++] =
+		(struct tl_mount){ .destination = strdup(destination), .size_bytes = size_bytes };
 }
