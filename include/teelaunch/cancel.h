@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct tl_cancel;
 
@@ -22,3 +23,6 @@ void tl_cancel_request(struct tl_cancel *c);            /* async-signal-safe, th
 bool tl_cancel_is_requested(const struct tl_cancel *c); /* false for NULL */
 /** Readable for ever once requested; for poll(). Never read from it. -1 for NULL. */
 int tl_cancel_fd(const struct tl_cancel *c);
+/** Sleep for @ms, or until cancelled: then true, at once. NULL sleeps it out. Blocks; a signal
+ * doesn't end it. */
+bool tl_cancel_sleep(const struct tl_cancel *c, uint64_t ms);

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <teelaunch/buf.h>
+
 /** Lower-case hex; @ret holds 2 * @n + 1 bytes. */
 void tl_hex_encode(const void *data, size_t n, char *ret);
 /** Exactly @n bytes from 2 * @n hex digits of either case. 0 or -EINVAL; @ret unchanged on failure.
@@ -25,3 +27,9 @@ char *tl_base64_encode(enum tl_base64 kind, const void *data, size_t n);
  */
 int tl_base64_decode(enum tl_base64 kind, const char *text, size_t text_len, uint8_t **ret,
 		     size_t *ret_n);
+
+/**
+ * Append @s as a value of a query string: application/x-www-form-urlencoded (WHATWG URL, section
+ * 5.2) with RFC 3986's unreserved characters kept; a space becomes "+". As tl_buf_append().
+ */
+int tl_form_encode(const char *s, struct tl_buf *ret);

@@ -116,3 +116,31 @@ int tl_base64_decode(enum tl_base64 kind, const char *text, size_t text_len, uin
 	*ret_n = n;
 	return 0;
 }
+
+static bool is_unreserved(unsigned char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       c == '-' || c == '_' || c == '.' || c == '~';
+}
+
+int tl_form_encode(const char *s, struct tl_buf *ret)
+{
+	struct tl_buf text;
+	int r = 0;
+
+	tl_buf_init(&text, ret->max_bytes);
+	for (; *s && r == 0; s++) {
+		const unsigned char c = (unsigned char)*s;
+
+		if (c == ' ')
+			r = tl_buf_append_u8(&text, '+');
+		else if (is_unreserved(c))
+			r = tl_buf_append_u8(&text, c);
+		else
+			r = tl_buf_printf(&text, "%%%02X", c);
+	}
+	if (r == 0)
+		r = tl_buf_append(ret, text.data, text.len_bytes);
+	tl_buf_done(&text);
+	return r;
+}

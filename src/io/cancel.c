@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <teelaunch/cancel.h>
 
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+#include <teelaunch/clock.h>
+#include <teelaunch/deadline.h>
 
 struct tl_cancel {
 	int fd;
@@ -49,4 +53,20 @@ bool tl_cancel_is_requested(const struct tl_cancel *c)
 int tl_cancel_fd(const struct tl_cancel *c)
 {
 	return c ? c->fd : -1;
+}
+
+bool tl_cancel_sleep(const struct tl_cancel *c, uint64_t ms)
+{
+	struct tl_deadline end = tl_deadline_in(tl_clock_mono_ms(), ms);
+	struct pollfd fd = { .fd = tl_cancel_fd(c), .events = POLLIN };
+
+	for (;;) {
+		uint64_t left_ms = tl_deadline_left_ms(end, tl_clock_mono_ms());
+
+		if (tl_cancel_is_requested(c))
+			return true;
+		if (!left_ms)
+			return false;
+		poll(&fd, 1, left_ms < 1000 ? (int)left_ms : 1000);
+	}
 }

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gca_reply.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <teelaunch/str.h>
+
+/* Longer than any word, digest prefix or part of a resource name; shorter than any token. */
+#define TOKEN_RUN_MIN 40
+
+static const char token_characters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				       "0123456789-_.+=";
+static const char name_characters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789-_.:/";
+
+void gca_words_redact(const char *words, char *ret, size_t cap_bytes)
+{
+	static const char mark[] = "[...]";
+	size_t used = 0;
+
+	while (*words && used + 1 < cap_bytes) {
+		size_t run = strspn(words, token_characters);
+		const char *from = run >= TOKEN_RUN_MIN ? mark : words;
+		size_t n = run >= TOKEN_RUN_MIN ? sizeof(mark) - 1 : run ? run : 1;
+		size_t room = cap_bytes - used - 1;
+
+		memcpy(ret + used, from, n < room ? n : room);
+		used += n < room ? n : room;
+		words += run ? run : 1;
+	}
+	ret[used] = '\0';
+}
+
+/* google.rpc.Status in a JSON reply: {"error": {"code", "message", "status"}} */
+static void words_of(const void *body, size_t n, char *ret, size_t cap_bytes)
+{
+	json_auto_t *doc = json_loadb(body, n, 0, NULL);
+	const json_t *error = json_object_get(doc, "error");
+	const char *message = json_string_value(json_object_get(error, "message"));
+	char raw[4 * GCA_WORDS_MAX_BYTES];
+
+	if (!message) {
+		snprintf(raw, sizeof(raw), "%.*s", (int)(n < sizeof(raw) ? n : sizeof(raw) - 1),
+			 n ? (const char *)body : "");
+		message = raw;
+	}
+	gca_words_redact(message, ret, cap_bytes);
+}
+
+static enum tl_code code_of(int status)
+{
+	static const struct {
+		int first, last;
+		enum tl_code code;
+	} rows[] = {
+		{ 401, 401, TL_E_VERIFIER_CREDENTIALS }, { 403, 403, TL_E_VERIFIER_CREDENTIALS },
+		{ 408, 408, TL_E_VERIFIER_UNAVAILABLE }, { 429, 429, TL_E_VERIFIER_BUSY },
+		{ 500, 599, TL_E_VERIFIER_UNAVAILABLE },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (status >= rows[i].first && status <= rows[i].last)
+			return rows[i].code;
+	return TL_E_VERIFIER_REFUSED;
+}
+
+int gca_reply_parse(int status, const void *body, size_t n, json_t **ret, struct tl_error *err)
+{
+	char words[GCA_WORDS_MAX_BYTES];
+	json_t *reply;
+
+	if (status != 200) {
+		enum tl_code code = code_of(status);
+
+		words_of(body, n, words, sizeof(words));
+		return tl_fail(err, code,
+			       tl_catalogue_find(code)->class == TL_RETRY ? EAGAIN : EACCES,
+			       "status %d%s%s", status, *words ? ": " : "", words);
+	}
+	reply = n ? json_loadb(body, n, 0, NULL) : NULL;
+	if (!json_is_object(reply)) {
+		json_decref(reply);
+		return tl_fail(err, TL_E_VERIFIER_RESPONSE, EBADMSG,
+			       "the reply is not a JSON object");
+	}
+	*ret = reply;
+	return 0;
+}
+
+uint64_t gca_retry_after_ms(const char *value, int64_t now_s)
+{
+	struct tm date = { 0 };
+	const char *end;
+	uint64_t s;
+	int64_t at_s;
+
+	if (tl_str_is_empty(value))
+		return 0;
+	if (tl_str_parse_u64(value, GCA_RETRY_AFTER_MAX_MS / 1000, &s) == 0)
+		return s * 1000;
+	/* IMF-fixdate, RFC 9110 section 5.6.7; the C locale is never left */
+	end = strptime(value, "%a, %d %b %Y %H:%M:%S GMT", &date);
+	if (!end || *end)
+		return 0;
+	at_s = timegm(&date);
+	if (at_s <= now_s)
+		return 0;
+	s = (uint64_t)(at_s - now_s) * 1000;
+	return s < GCA_RETRY_AFTER_MAX_MS ? s : GCA_RETRY_AFTER_MAX_MS;
+}
+
+bool gca_name_is_valid(const char *name)
+{
+	size_t n = strlen(name);
+
+	return n <= GCA_NAME_MAX_BYTES && strspn(name, name_characters) == n &&
+	       tl_str_starts_with(name, "projects/") && !strstr(name, "..") &&
+	       !strstr(name, "//") && name[n - 1] != '/';
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "verifier_ops.h"
+
+#include <errno.h>
+#include <limits.h>
+
+#include <teelaunch/cleanup.h>
+#include <teelaunch/clock.h>
+
+#define BUDGET_DEFAULT_MS 60000
+
+/* The budget ends it, not a number of attempts. */
+static const struct tl_backoff backoff = { .base_ms = 500,
+					   .cap_ms = 8000,
+					   .attempts_max = UINT_MAX };
+
+struct tl_verifier {
+	const struct verifier_ops *ops;
+	void *impl;
+	uint64_t budget_ms;
+	struct tl_cancel *cancel;
+};
+
+int verifier_new(const struct verifier_ops *ops, void *consume_impl,
+		 const struct tl_verifier_options *options, struct tl_verifier **ret,
+		 struct tl_error *err)
+{
+	struct tl_verifier *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "verifier client");
+	*v = (struct tl_verifier){
+		.ops = ops,
+		.impl = consume_impl,
+		.budget_ms = options->budget_ms ? options->budget_ms : BUDGET_DEFAULT_MS,
+		.cancel = options->cancel,
+	};
+	*ret = v;
+	return 0;
+}
+
+struct tl_verifier *tl_verifier_close(struct tl_verifier *v)
+{
+	if (v)
+		v->ops->close(v->impl);
+	free(v);
+	return NULL;
+}
+
+struct tl_token_options tl_token_options_default(void)
+{
+	return (struct tl_token_options){ .audience = TL_TOKEN_AUDIENCE_DEFAULT,
+					  .token_type = "OIDC" };
+}
+
+void tl_attest_result_done(struct tl_attest_result *r)
+{
+	if (!r)
+		return;
+	tl_secret_done(&r->token);
+	tl_jwt_done(&r->claims);
+	tl_strv_done(&r->warnings);
+	*r = (struct tl_attest_result){ 0 };
+}
+
+/* Trust does not come with time; all else of class retry may. */
+static bool is_worth_a_retry(const struct tl_error *err)
+{
+	return err->class == TL_RETRY && err->code != TL_E_INTERRUPTED && err->code != TL_E_NET_TLS;
+}
+
+static int attempt_once(struct tl_verifier *v, const struct verifier_attempt *a,
+			struct tl_attest_result *ret, uint64_t *ret_retry_after_ms,
+			struct tl_error *err)
+{
+	auto_attest_result struct tl_attest_result result = { 0 };
+	int r = v->ops->attempt(v->impl, a, &result, ret_retry_after_ms, err);
+
+	if (r == 0)
+		r = tl_jwt_read(result.token.bytes, result.token.len_bytes, &result.claims, err);
+	if (r == 0)
+		r = tl_jwt_check_fresh(&result.claims, tl_clock_real_s(), err);
+	if (r < 0)
+		return r;
+	*ret = result;
+	result = (struct tl_attest_result){ 0 };
+	return 0;
+}
+
+/* How long before attempt number @next; false if it would begin too late. */
+static bool plan_retry(struct tl_deadline deadline, unsigned int next, uint64_t retry_after_ms,
+		       uint64_t *ret_wait_ms)
+{
+	uint64_t left_ms = tl_deadline_left_ms(deadline, tl_clock_mono_ms());
+	uint64_t jitter_ms;
+
+	if (!tl_backoff_next(&backoff, next, tl_clock_random(), &jitter_ms) ||
+	    retry_after_ms >= left_ms || jitter_ms >= left_ms - retry_after_ms)
+		return false;
+	*ret_wait_ms = retry_after_ms + jitter_ms;
+	return true;
+}
+
+static int attest_until(struct tl_verifier *v, const struct verifier_attempt *a,
+			struct tl_attest_result *ret, struct tl_error *err)
+{
+	for (unsigned int attempt = 1;; attempt++) {
+		uint64_t retry_after_ms = 0, wait_ms;
+		int r = attempt_once(v, a, ret, &retry_after_ms, err);
+
+		if (r == 0) {
+			ret->attempts = attempt;
+			return 0;
+		}
+		if (!is_worth_a_retry(err))
+			return r;
+		if (!plan_retry(a->deadline, attempt + 1, retry_after_ms, &wait_ms))
+			return tl_wrap(err, r, "no token in %u attempts within %llu ms", attempt,
+				       (unsigned long long)v->budget_ms);
+		if (tl_cancel_sleep(v->cancel, wait_ms))
+			return tl_fail(err, TL_E_INTERRUPTED, ECANCELED, "attestation cancelled");
+	}
+}
+
+int tl_verifier_attest(struct tl_verifier *v, const struct tl_attest_sources *sources,
+		       const struct tl_token_options *options, struct tl_attest_result *ret,
+		       struct tl_error *err)
+{
+	struct tl_token_options effective = options ? *options : tl_token_options_default();
+	struct tl_error e = { 0 };
+	struct verifier_attempt a = {
+		.sources = sources,
+		.options = &effective,
+		.deadline = tl_deadline_in(tl_clock_mono_ms(), v->budget_ms),
+	};
+	int r;
+
+	if (tl_str_is_empty(effective.audience) && !effective.nonces.n)
+		effective.audience = TL_TOKEN_AUDIENCE_DEFAULT;
+	r = attest_until(v, &a, ret, &e);
+	if (r < 0 && err)
+		*err = e;
+	return r;
+}
