@@ -139,7 +139,7 @@ static int call_send(const struct round *o, const struct call *c, const char *ro
 static int call_api(const struct round *o, const struct call *c, json_t **ret, struct tl_error *err)
 {
 	auto_http_response struct tl_http_response res = { 0 };
-	auto_buf struct tl_buf routing;
+	auto_buf struct tl_buf routing = { 0 };
 	int r;
 
 	tl_buf_init(&routing, 4 * GCA_NAME_MAX_BYTES);
@@ -176,7 +176,7 @@ static int fail_location(const struct round *o, const struct tl_error *refusal,
 {
 	auto_free char *path = NULL;
 	json_auto_t *reply = NULL;
-	auto_buf struct tl_buf regions;
+	auto_buf struct tl_buf regions = { 0 };
 	struct call c = { .method = "GET" };
 
 	tl_buf_init(&regions, GCA_WORDS_MAX_BYTES);
@@ -256,7 +256,7 @@ static int challenge_take(struct round *o, const json_t *reply, struct tl_error 
 static int challenge_get(struct round *o, struct tl_error *err)
 {
 	auto_free char *path = NULL;
-	auto_buf struct tl_buf body;
+	auto_buf struct tl_buf body = { 0 };
 	json_auto_t *reply = NULL;
 	struct call c = { .method = "POST", .field = "parent", .resource = o->g->location };
 	int r;

@@ -378,7 +378,7 @@ int metadata_identity_token(struct metadata *m, const char *audience, struct tl_
 			    struct tl_error *err)
 {
 	auto_http_response struct tl_http_response res = { 0 };
-	auto_buf struct tl_buf query;
+	auto_buf struct tl_buf query = { 0 };
 	int r;
 
 	tl_buf_init(&query, METADATA_TOKEN_MAX_BYTES);
