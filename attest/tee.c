@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rules of measuring that hold for every backend. */
+#include <teelaunch/tee.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <teelaunch/cleanup.h>
+
+enum tee_state {
+	TEE_OPEN,   /* nothing or a part is measured */
+	TEE_SEALED, /* the separator is in the register */
+	TEE_BROKEN, /* register and log may differ; nothing may vouch for them any more */
+};
+
+struct tl_tee {
+	const struct tl_tee_ops *ops;
+	void *backend;
+	struct tl_banks banks;
+	struct tl_strv warnings;
+	enum tee_state state;
+	struct tl_buf log;
+	uint64_t n_events;
+	uint8_t registers[TL_BANKS_MAX][TL_HASH_SIZE_MAX]; /* what the log gives */
+};
+
+int tl_tee_new(const struct tl_tee_ops *ops, void *consume_backend, const struct tl_banks *banks,
+	       const struct tl_strv *warnings, struct tl_tee **ret, struct tl_error *err)
+{
+	struct tl_tee *tee = calloc(1, sizeof(*tee));
+
+	if (!tee || tl_strv_copy(warnings, &tee->warnings) < 0) {
+		free(tee);
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "no memory for a TEE handle");
+	}
+	tee->ops = ops;
+	tee->backend = consume_backend;
+	tee->banks = *banks;
+	tl_buf_init(&tee->log, TL_CEL_MAX_BYTES);
+	*ret = tee;
+	return 0;
+}
+
+struct tl_tee *tl_tee_close(struct tl_tee *tee)
+{
+	if (!tee)
+		return NULL;
+	tee->ops->close(tee->backend);
+	tl_strv_done(&tee->warnings);
+	tl_buf_done(&tee->log);
+	free(tee);
+	return NULL;
+}
+
+const char *tl_tee_name(const struct tl_tee *tee)
+{
+	return tee->ops->name;
+}
+
+const struct tl_banks *tl_tee_banks(const struct tl_tee *tee)
+{
+	return &tee->banks;
+}
+
+const struct tl_strv *tl_tee_warnings(const struct tl_tee *tee)
+{
+	return &tee->warnings;
+}
+
+const struct tl_buf *tl_tee_log(const struct tl_tee *tee)
+{
+	return &tee->log;
+}
+
+static int check_open(const struct tl_tee *tee, struct tl_error *err)
+{
+	if (tee->state == TEE_BROKEN)
+		return tl_fail(err, TL_E_MEASURE_BROKEN, EPERM,
+			       "an earlier measurement failed after %llu events",
+			       (unsigned long long)tee->n_events);
+	if (tee->state == TEE_SEALED)
+		return tl_fail(err, TL_E_EVENT_ORDER, EPERM,
+			       "the launch log already ends with its separator");
+	return 0;
+}
+
+/* The record goes into the log first and is taken back if the register doesn't follow: so nothing
+ * can fail between the two that would leave a measured event without its record. */
+static int measure_digests(struct tl_tee *tee, const struct tl_event *event,
+			   const struct tl_event_digests *digests, struct tl_error *err)
+{
+	size_t before = tee->log.len_bytes;
+	int r = tl_cel_append(&tee->log, tee->ops->form, tee->n_events, event, digests);
+
+	if (r == -ENOMEM)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "no memory for the launch log");
+	if (r < 0)
+		return tl_fail(err, TL_E_EVENT_LIMIT, E2BIG,
+			       "the launch log would have more than %d bytes", TL_CEL_MAX_BYTES);
+	r = tee->ops->extend(tee->backend, digests, err);
+	if (r < 0) {
+		tee->log.len_bytes = before;
+		tee->log.data[before] = 0;
+		return r;
+	}
+	tee->n_events++;
+	return 0;
+}
+
+static int measure_one(struct tl_tee *tee, const struct tl_event *event, struct tl_error *err)
+{
+	struct tl_event_digests digests;
+	int r = tl_event_digest(event, &tee->banks, &digests);
+
+	if (r == -E2BIG)
+		return tl_fail(err, TL_E_EVENT_LIMIT, E2BIG,
+			       "event of type %u has %zu bytes; at most %d can be measured",
+			       event->type, event->content_len, TL_EVENT_CONTENT_MAX_BYTES);
+	if (r < 0)
+		return tl_fail_sys(err, r == -ENOMEM ? TL_E_NO_MEMORY : TL_E_INTERNAL, -r,
+				   "hash an event of type %u", event->type);
+	r = measure_digests(tee, event, &digests, err);
+	for (size_t i = 0; r >= 0 && i < tee->banks.n; i++)
+		if (tl_register_extend(tee->banks.hashes[i], tee->registers[i],
+				       digests.items[i].bytes) < 0)
+			r = tl_fail(err, TL_E_INTERNAL, EIO, "replay the launch log");
+	return r;
+}
+
+int tl_tee_measure(struct tl_tee *tee, const struct tl_event *event, struct tl_error *err)
+{
+	int r = check_open(tee, err);
+
+	if (r < 0)
+		return r;
+	if (tee->n_events == 0) {
+		r = tee->ops->check_unused(tee->backend, err);
+		if (r < 0)
+			return r;
+	}
+	r = measure_one(tee, event, err);
+	if (r < 0) {
+		tee->state = TEE_BROKEN;
+		return r;
+	}
+	if (event->type == TL_EVENT_SEPARATOR)
+		tee->state = TEE_SEALED;
+	return 0;
+}
+
+int tl_tee_measure_launch(struct tl_tee *tee, const struct tl_event_list *list,
+			  struct tl_error *err)
+{
+	auto_buf struct tl_buf rehearsal;
+	int r = check_open(tee, err);
+
+	tl_buf_init(&rehearsal, TL_CEL_MAX_BYTES);
+	if (r < 0)
+		return r;
+	if (!list->n || list->items[list->n - 1].type != TL_EVENT_SEPARATOR)
+		return tl_fail(err, TL_E_EVENT_ORDER, EINVAL,
+			       "the events of a launch don't end with the separator");
+	/* What can't be logged must not be found out half-way. */
+	r = tl_cel_encode(list, tee->ops->form, &tee->banks, &rehearsal, err);
+	for (size_t i = 0; r >= 0 && i < list->n; i++)
+		r = tl_tee_measure(tee, &list->items[i], err);
+	return r;
+}
+
+static int check_evidence_allowed(const struct tl_tee *tee, size_t nonce_len, struct tl_error *err)
+{
+	if (nonce_len < 1 || nonce_len > TL_NONCE_MAX_BYTES)
+		return tl_fail(err, TL_E_NONCE_SIZE, EINVAL,
+			       "nonce has %zu bytes; it must have 1 to %d", nonce_len,
+			       TL_NONCE_MAX_BYTES);
+	if (tee->state == TEE_BROKEN)
+		return check_open(tee, err);
+	if (tee->state != TEE_SEALED)
+		return tl_fail(err, TL_E_EVENT_ORDER, EPERM,
+			       "the launch log doesn't end with its separator yet");
+	return 0;
+}
+
+static const struct tl_pcr_value *find_pcr(const struct tl_quote *quote, uint8_t index)
+{
+	for (size_t i = 0; i < quote->n_pcrs; i++)
+		if (quote->pcrs[i].index == index)
+			return &quote->pcrs[i];
+	return NULL;
+}
+
+/* Evidence that no verifier can accept is better explained here than refused far away. */
+static int check_register(const struct tl_tee *tee, const struct tl_evidence *e,
+			  struct tl_error *err)
+{
+	for (size_t i = 0; i < e->n_quotes; i++) {
+		const struct tl_pcr_value *pcr = find_pcr(&e->quotes[i], TL_CEL_PCR);
+
+		if (!pcr || i >= tee->banks.n || e->quotes[i].hash != tee->banks.hashes[i])
+			return tl_fail(err, TL_E_INTERNAL, EINVAL, "quotes aren't those of banks");
+		if (memcmp(pcr->bytes, tee->registers[i], tl_hash_size(e->quotes[i].hash)) != 0)
+			return tl_fail(err, TL_E_REGISTER_USED, EBADMSG,
+				       "PCR %d, bank %s, isn't what the launch log gives: "
+				       "something else was measured into it",
+				       TL_CEL_PCR, tl_hash_name(e->quotes[i].hash));
+	}
+	return 0;
+}
+
+int tl_tee_evidence(struct tl_tee *tee, const void *nonce, size_t nonce_len,
+		    struct tl_evidence *ret, struct tl_error *err)
+{
+	auto_evidence struct tl_evidence e = { 0 };
+	int r = check_evidence_allowed(tee, nonce_len, err);
+
+	if (r >= 0)
+		r = tee->ops->evidence(tee->backend, nonce, nonce_len, &e, err);
+	if (r >= 0)
+		r = check_register(tee, &e, err);
+	if (r < 0)
+		return r;
+	if (tl_blob_set(&e.cel, tee->log.data, tee->log.len_bytes) < 0)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "no memory for evidence");
+	*ret = e;
+	tl_evidence_init(&e);
+	return 0;
+}
