@@ -117,3 +117,12 @@ struct registry_attempt {
 int registry_read_blob(struct tl_registry *registry, const struct tl_descriptor *d,
 		       uint64_t offset_bytes, int (*sink)(void *ctx, const void *data, size_t n),
 		       void *ctx, struct registry_attempt *ret_attempt, struct tl_error *err);
+
+/**
+ * Wait before attempt number @attempt (2 = the first retry): full jitter, or a little more than
+ * what the registry asked for. Returns 0, -ETIME if the attempts or the time until @deadline are
+ * used up (nothing to say: report the failure itself), or -ECANCELED (TL_E_INTERRUPTED).
+ */
+int registry_backoff(const struct tl_registry *registry, unsigned int attempt,
+		     const struct registry_attempt *last, struct tl_deadline deadline,
+		     struct tl_error *err);
