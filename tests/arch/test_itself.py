@@ -14,6 +14,7 @@ import test_layers
 import test_scripts
 import test_symbols
 import test_text
+import test_units
 
 ROW = 'TL_ROW(%d, %s, "any", TL_FATAL, "c", "e", "a")\n'
 LICENCE = "/* SPDX-License-Identifier: Apache-2.0 */\n"
@@ -101,6 +102,15 @@ class Breaks(unittest.TestCase):
         self.finds(test_scripts.python_uses_the_standard_library_alone,
                    {"a.py": "import os\nimport requests\n", "b.py": "def f(:\n"},
                    "a.py:2: imports requests", "b.py:1")
+
+    def test_units(self):
+        unit = "[Service]\nExecStart=/usr/sbin/x\n%s\nPrivateTmp=yes\n"
+        bad = {"systemd/x.service": unit % "Protekt=yes"}
+        self.finds(test_units.every_restriction_has_a_reason, bad, "x.service:4: PrivateTmp")
+        self.finds(test_units.systemd_accepts_the_units, bad, "Protekt")
+        good = {"systemd/x.service": unit % "# Why."}
+        self.accepts(test_units.every_restriction_has_a_reason, good)
+        self.accepts(test_units.systemd_accepts_the_units, good)
 
     def library(self, name, code, *flags):
         folder = tempfile.TemporaryDirectory()

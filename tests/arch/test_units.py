@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Unit files: systemd accepts them, and every restriction says why it is there."""
+
+import os
+import re
+import shutil
+import tempfile
+
+import arch
+
+RESTRICTION = re.compile(r"(Protect|Private|Restrict|Device|ReadWrite|SystemCall|Capability|Limit|"
+                         r"NoNewPrivileges|MemoryDeny|LockPersonality|RemoveIPC|UMask|OOM)\w*=")
+
+# What every service depends on by itself.
+DEFAULT_UNITS = {"sysinit.target", "basic.target", "shutdown.target"}
+
+
+def units(tree):
+    return [f for f in tree.files if f.startswith("systemd/") and f.endswith(".service")]
+
+
+def every_restriction_has_a_reason(tree):
+    """A comment stands above the line, or above the lines of the same kind that it ends."""
+    bad = []
+    for name in units(tree):
+        has_reason = False
+        for number, line in enumerate(tree.read(name).split("\n"), 1):
+            if not line or line.startswith("["):
+                has_reason = False
+            elif line.startswith("#"):
+                has_reason = True
+            elif RESTRICTION.match(line) and not has_reason:
+                bad.append("%s:%d: %s has no reason" % (name, number, line))
+    return bad
+
+
+def systemd_accepts_the_units(tree):
+    """In a root of its own, where the programs and the units they need exist by name only."""
+    bad = []
+    for name in units(tree):
+        with tempfile.TemporaryDirectory() as root:
+            folder = os.path.join(root, "etc/systemd/system")
+            os.makedirs(folder)
+            shutil.copy(tree.path(name), folder)
+            text = tree.read(name)
+            for other in DEFAULT_UNITS | set(re.findall(r"\b[\w.@-]+\.(?:service|target)\b",
+                                                        text)):
+                path = os.path.join(folder, other)
+                if other != os.path.basename(name) and not os.path.exists(path):
+                    with open(path, "w", encoding="utf-8") as f:
+                        f.write("[Unit]\n" if other.endswith(".target") else
+                                "[Service]\nType=oneshot\nExecStart=/usr/bin/true\n")
+            for program in set(re.findall(r"^Exec\w+=(/\S+)", text, re.M)) | {"/usr/bin/true"}:
+                path = root + program
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                shutil.copy("/bin/true", path)
+            done = arch.run(["systemd-analyze", "verify", "--man=no", "--root=" + root,
+                             os.path.basename(name)])
+            if done.returncode or done.stdout:
+                bad.append("%s:1: %s" % (name, done.stdout.strip() or "refused"))
+    return bad
+
+
+if __name__ == "__main__":
+    arch.main(every_restriction_has_a_reason, systemd_accepts_the_units)
