@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The workload of the demo and the tests: shows what a workload sees, then ends as it is told.
+ *
+ * It says its arguments, the names (never the values) of its environment, and what its attestation
+ * token says about itself (never the token). Then, as its arguments tell, one after the other:
+ *   sleep=S    wait that many seconds        spam=N    print N lines of 100 bytes
+ *   raise=N    end by that signal            exit=N    end with that code
+ *   show=NAME  print that variable's value   trap      survive SIGTERM, and say that it came
+ * Without exit=N the code is that of the variable HELLO_EXIT, else 0.
+ */
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TOKEN_FILE      "/run/container_launcher/attestation_verifier_claims_token"
+#define TOKEN_MAX_BYTES (64 * 1024)
+
+extern char **environ;
+
+static volatile sig_atomic_t terminations;
+
+static void on_sigterm(int number)
+{
+	(void)number;
+	terminations++;
+}
+
+static unsigned number_of(const char *text)
+{
+	unsigned n = 0;
+
+	for (; *text >= '0' && *text <= '9'; text++)
+		n = n * 10 + (unsigned)(*text - '0');
+	return n;
+}
+
+static int base64url_digit(char c)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	const char *at = c ? strchr(digits, c) : NULL;
+
+	return at ? (int)(at - digits) : -1;
+}
+
+/* The middle part of the token, decoded in place; the rest of the text is gone afterwards. */
+static char *token_claims(char *token)
+{
+	char *claims = strchr(token, '.');
+	unsigned bits = 0, n = 0;
+	char *to;
+
+	if (!claims)
+		return NULL;
+	to = ++claims;
+	for (const char *from = claims; *from && *from != '.'; from++) {
+		int digit = base64url_digit(*from);
+
+		if (digit < 0)
+			return NULL;
+		bits = bits << 6 | (unsigned)digit;
+		n += 6;
+		if (n >= 8) {
+			n -= 8;
+			*to++ = (char)(bits >> n & 0xff);
+		}
+	}
+	*to = 0;
+	return claims;
+}
+
+static void show_claim(const char *claims, const char *name)
+{
+	char key[64];
+	const char *at;
+	size_t n;
+
+	snprintf(key, sizeof(key), "\"%s\":", name);
+	at = strstr(claims, key);
+	if (!at)
+		return;
+	at += strlen(key);
+	at += strspn(at, " ");
+	n = *at == '"' ? strcspn(at + 1, "\"") + 2 : strcspn(at, ",}");
+	printf("hello:   %-16s %.*s\n", name, (int)n, at);
+}
+
+static void show_token(void)
+{
+	static const char *const names[] = {
+		"iss",     "aud",     "swname",          "hwmodel",
+		"dbgstat", "secboot", "image_reference", "image_digest"
+	};
+	static char token[TOKEN_MAX_BYTES];
+	FILE *file = fopen(TOKEN_FILE, "re");
+	char *claims;
+	size_t n;
+
+	if (!file) {
+		printf("hello: I hold no attestation token\n");
+		return;
+	}
+	n = fread(token, 1, sizeof(token) - 1, file);
+	fclose(file);
+	printf("hello: I hold an attestation token of %zu bytes, which says:\n", n);
+	claims = token_claims(token);
+	for (size_t i = 0; claims && i < sizeof(names) / sizeof(names[0]); i++)
+		show_claim(claims, names[i]);
+}
+
+static void show_surroundings(int argc, char **argv)
+{
+	printf("hello: my arguments:");
+	for (int i = 0; i < argc; i++)
+		printf(" '%s'", argv[i]);
+	printf("\nhello: my environment has:");
+	for (char **e = environ; *e; e++)
+		printf(" %.*s", (int)strcspn(*e, "="), *e);
+	printf("\n");
+}
+
+static void wait_s(unsigned seconds)
+{
+	struct timespec left = { .tv_sec = seconds };
+
+	while (nanosleep(&left, &left) < 0)
+		if (terminations)
+			return;
+}
+
+static bool has_prefix(const char *text, const char *prefix, const char **rest)
+{
+	size_t n = strlen(prefix);
+
+	*rest = text + n;
+	return strncmp(text, prefix, n) == 0;
+}
+
+/* Whether the program goes on after it; if not, *code is set. */
+static bool act(const char *what, int *code)
+{
+	const char *rest;
+
+	if (has_prefix(what, "sleep=", &rest)) {
+		wait_s(number_of(rest));
+	} else if (has_prefix(what, "raise=", &rest)) {
+		raise((int)number_of(rest));
+	} else if (has_prefix(what, "spam=", &rest)) {
+		for (unsigned n = number_of(rest); n > 0; n--)
+			printf("%099u\n", n);
+	} else if (has_prefix(what, "show=", &rest)) {
+		const char *value = getenv(rest);
+
+		printf("hello: %s=%s\n", rest, value ? value : "(none)");
+	} else if (strcmp(what, "trap") == 0) {
+		signal(SIGTERM, on_sigterm);
+	} else if (has_prefix(what, "exit=", &rest)) {
+		*code = (int)number_of(rest);
+		return false;
+	}
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	struct timespec start;
+	const char *wanted;
+	int code = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	printf("hello: first instruction at %lld.%09ld\n", (long long)start.tv_sec, start.tv_nsec);
+	wanted = getenv("HELLO_NAME");
+	printf("hello: hello, %s\n", wanted ? wanted : "nobody");
+	show_surroundings(argc, argv);
+	show_token();
+	fprintf(stderr, "hello: this line goes to standard error\n");
+	wanted = getenv("HELLO_EXIT");
+	if (wanted)
+		code = (int)number_of(wanted);
+	for (int i = 1; i < argc; i++)
+		if (!act(argv[i], &code))
+			break;
+	if (terminations)
+		printf("hello: SIGTERM came\n");
+	return code;
+}

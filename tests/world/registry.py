@@ -1,0 +1,83 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""A registry for images, over TLS on loopback (docker-registry).
+
+  registry.py start --dir W/registry     then: ca.pem, access.log, facts.json with its host
+  registry.py stop  --dir W/registry
+"""
+import os
+import re
+
+import parts
+
+
+class Registry:
+    def __init__(self, folder, with_parent=False):
+        self.folder = folder
+        self.with_parent = with_parent
+        self.process = parts.Process(folder, "registry")
+        self.ca = os.path.join(folder, "ca.pem")
+        self.access_log = os.path.join(folder, "access.log")
+        self.host = None
+
+    def start(self):
+        os.makedirs(os.path.join(self.folder, "data"), exist_ok=True)
+        parts.make_tls(self.folder, "teelaunch test registry")
+        self.host = "127.0.0.1:%d" % parts.free_port()
+        parts.write(os.path.join(self.folder, "config.yml"), """version: 0.1
+log: { level: info, accesslog: { disabled: false } }
+storage:
+  filesystem: { rootdirectory: %s/data }
+http:
+  addr: %s
+  tls: { certificate: %s/cert.pem, key: %s/key.pem }
+""" % (self.folder, self.host, self.folder, self.folder))
+        # skopeo and ctr take a folder of roots.
+        for name in (os.path.join("certs.d", "ca.crt"), os.path.join("hosts.d", self.host, "ca.crt")):
+            os.makedirs(os.path.dirname(os.path.join(self.folder, name)), exist_ok=True)
+            parts.write(os.path.join(self.folder, name), parts.read(self.ca))
+        parts.write(os.path.join(self.folder, "hosts.d", self.host, "hosts.toml"),
+                    'server = "https://%s"\n[host."https://%s"]\nca = "%s"\n' %
+                    (self.host, self.host, self.ca))
+        parts.save_facts(self.folder, host=self.host, ca=self.ca, certs_dir=self.certs_dir,
+                         hosts_dir=self.hosts_dir)
+        self.launch()
+        return self
+
+    def launch(self):
+        """Start the daemon: at first, and again after `process.stop()`."""
+        self.process.start("docker-registry", "serve", os.path.join(self.folder, "config.yml"),
+                           stdout=self.access_log, with_parent=self.with_parent)
+        host, port = self.host.split(":")
+        parts.wait_until(lambda: parts.can_connect((host, int(port))), "the registry listens",
+                         process=self.process)
+
+    @property
+    def certs_dir(self):
+        return os.path.join(self.folder, "certs.d")
+
+    @property
+    def hosts_dir(self):
+        return os.path.join(self.folder, "hosts.d")
+
+    def ref(self, name):
+        return "%s/%s" % (self.host, name)
+
+    def requests(self, since=0):
+        """The requests after byte `since` of the access log: (method, path, status)."""
+        with open(self.access_log, "rb") as f:
+            f.seek(since)
+            text = f.read().decode(errors="replace")
+        return [(m, path, int(status)) for m, path, status in
+                re.findall(r'"([A-Z]+) (\S+) HTTP/[\d.]+" (\d{3})', text)]
+
+    def mark(self):
+        """Where the access log ends now."""
+        return os.path.getsize(self.access_log)
+
+    def stop(self):
+        self.process.stop()
+
+
+if __name__ == "__main__":
+    parts.part_main(Registry)
