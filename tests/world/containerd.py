@@ -16,6 +16,7 @@ tmpfs is put below it, and where even that fails, the native snapshotter is used
 """
 import contextlib
 import ctypes
+import glob
 import os
 import shutil
 import signal
@@ -229,6 +230,11 @@ disabled_plugins = [%s]
             found += ["mount " + line.split()[4] for line in f
                       if line.split()[4].startswith((self.folder + "/state", self.root + "/"))]
         return found
+
+    def groups_left(self):
+        """Where this world's cgroup still stands, as far as this machine has cgroups mounted."""
+        return ["cgroup " + path for path in glob.glob("/sys/fs/cgroup/" + self.group) +
+                glob.glob("/sys/fs/cgroup/*/" + self.group)]
 
     def stop(self):
         facts = parts.load_facts(self.folder)

@@ -30,7 +30,7 @@ import urllib.parse
 import parts
 
 PREFIX = "/computeMetadata/v1/"
-PROJECT, PROJECT_NUMBER, ZONE = "demo-project", 123456789012, "us-central1-a"
+PROJECT, PROJECT_NUMBER, ZONE = "demo-project", 1234567890, "us-central1-a"
 INSTANCE_ID, INSTANCE_NAME = "4242424242424242424", "demo-vm"
 ACCOUNT = "workload@demo-project.iam.gserviceaccount.com"
 ISSUER, SUBJECT = "https://accounts.google.com", "104242424242424242424"
@@ -80,16 +80,19 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.folder = folder
         self.lock = threading.Lock()
-        self.seen = {}
+        self.version, self.seen = None, {}
 
     def rule(self, path):
-        """The rule for this request, {} for none; counts the request."""
-        with self.lock:
-            n = self.seen[path] = self.seen.get(path, 0) + 1
+        """The rule for this request, {} for none; counts the request. A new file counts from 1."""
+        file = os.path.join(self.folder, "behaviour.json")
         try:
-            rules = json.loads(parts.read(os.path.join(self.folder, "behaviour.json")))
+            version, rules = os.stat(file).st_mtime_ns, json.loads(parts.read(file))
         except FileNotFoundError:
-            return {}
+            version, rules = None, []
+        with self.lock:
+            if version != self.version:
+                self.version, self.seen = version, {}
+            n = self.seen[path] = self.seen.get(path, 0) + 1
         for rule in rules:
             if path.startswith(rule.get("path", "")) and \
                rule.get("from", 1) <= n <= rule.get("to", n):
