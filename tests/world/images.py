@@ -61,22 +61,27 @@ class Images:
         self.prepare()
         tag = name.replace("/", "-").replace(":", "-")
         image = "%s:%s" % (self.layout, tag)
+        self.umoci("tag", "--image", self.layout + ":base", tag)
         if name in BIG:
-            self.umoci("tag", "--image", self.layout + ":base", tag)
             self.insert_layers(image, *BIG[name])
             labels, env, entrypoint, cmd = IMAGES["demo/hello:1"]
         else:
             labels, env, entrypoint, cmd = IMAGES[name]
+            self.insert_name(image, name)
         options = ["--config.env=" + e for e in [PATH_ENV, *env]]
         options += ["--config.label=%s%s=%s" % (POLICY, k, v) for k, v in labels.items()]
         options += ["--config.cmd=" + c for c in cmd]
-        source = image if name in BIG else self.layout + ":base"
-        self.umoci("config", "--image", source, "--tag", tag, "--config.entrypoint", entrypoint,
+        self.umoci("config", "--image", image, "--config.entrypoint", entrypoint,
                    "--clear=config.cmd", *options)
         parts.run("skopeo", "--insecure-policy", "copy", "--quiet", "--dest-cert-dir",
                   self.registry.certs_dir, "oci:" + image, "docker://" + self.registry.ref(name),
                   timeout_s=300)
         return name
+
+    def insert_name(self, image, name):
+        """A layer that no other image has: so what was pulled for one image says nothing of another."""
+        parts.write(os.path.join(self.folder, "name"), name + "\n")
+        self.umoci("insert", "--image", image, os.path.join(self.folder, "name"), "/image-name")
 
     def insert_layers(self, image, count, size, kind):
         seed = random.Random(7)

@@ -5,8 +5,8 @@
   verifier.py start --dir W/verifier --programs DIR --ak-roots PEM --identity-jwks FILE
   verifier.py stop  --dir W/verifier
 """
-import os
 import json
+import os
 import ssl
 import urllib.request
 
@@ -64,8 +64,11 @@ class Verifier:
         trust = ssl.create_default_context(cafile=self.ca)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}),
                                              urllib.request.HTTPSHandler(context=trust))
-        with opener.open(self.url + path, timeout=10) as answer:
-            return json.loads(answer.read())
+        try:
+            with opener.open(self.url + path, timeout=10) as answer:
+                return json.loads(answer.read())
+        except (OSError, ValueError) as fault:
+            raise parts.Failure("%s%s: %s" % (self.url, path, fault)) from fault
 
     @property
     def log(self):
