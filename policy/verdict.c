@@ -272,20 +272,18 @@ static int rule_image_ports(struct judge *j)
 	return r;
 }
 
-/* What holds for every launch; then what each policy restricts; then what the image itself is. */
-static rule *const rules_always[] = { rule_env_names, rule_protected_mounts };
-static rule *const rules_policy[] = { rule_env,    rule_cmd,          rule_log,    rule_monitoring,
-				      rule_mounts, rule_capabilities, rule_cgroups };
-static rule *const rules_image[] = { rule_image_env, rule_image_ports };
-
-static int rules_apply(struct judge *j, rule *const *rules, size_t n)
-{
-	int r = 0;
-
-	for (size_t i = 0; !r && i < n; i++)
-		r = rules[i](j);
-	return r;
-}
+/* The whole verdict, in the order in which reasons are given. */
+static const struct {
+	rule *check;
+	enum { ALWAYS, EACH_POLICY, IMAGE } when;
+} rules[] = {
+	{ rule_env_names, ALWAYS },       { rule_env, EACH_POLICY },
+	{ rule_cmd, EACH_POLICY },        { rule_log, EACH_POLICY },
+	{ rule_monitoring, EACH_POLICY }, { rule_protected_mounts, ALWAYS },
+	{ rule_mounts, EACH_POLICY },     { rule_capabilities, EACH_POLICY },
+	{ rule_cgroups, EACH_POLICY },    { rule_image_env, IMAGE },
+	{ rule_image_ports, IMAGE },
+};
 
 int tl_verdict(const struct tl_verdict_input *in, struct tl_findings *findings)
 {
@@ -295,14 +293,18 @@ int tl_verdict(const struct tl_verdict_input *in, struct tl_findings *findings)
 		.findings = findings,
 		.is_hardened = in->is_hardened,
 	};
-	int r = rules_apply(&j, rules_always, TL_ARRAY_SIZE(rules_always));
+	int r = 0;
 
-	for (size_t i = 0; !r && i < in->n_policies; i++) {
-		j.policy = &in->policies[i];
-		r = rules_apply(&j, rules_policy, TL_ARRAY_SIZE(rules_policy));
+	for (size_t i = 0; !r && i < TL_ARRAY_SIZE(rules); i++) {
+		size_t times = rules[i].when == EACH_POLICY ? in->n_policies
+			       : rules[i].when == IMAGE     ? in->image != NULL
+							    : 1;
+
+		for (size_t k = 0; !r && k < times; k++) {
+			j.policy = rules[i].when == EACH_POLICY ? &in->policies[k] : NULL;
+			r = rules[i].check(&j);
+		}
 	}
-	if (!r && j.image)
-		r = rules_apply(&j, rules_image, TL_ARRAY_SIZE(rules_image));
 	if (r)
 		return r;
 	return j.is_denied ? -EPERM : 0;

@@ -70,6 +70,7 @@ struct tl_launch_spec {
 	bool is_cgroup_ns;
 	bool is_gca_refresh_disabled;
 	bool is_gpu_driver_wanted;
+	uint32_t keys_set; /* bit i: row i of tl_launch_spec_key() was in the document */
 };
 
 /* What the image decides about reading the attributes. Zero is the default. */
@@ -104,6 +105,7 @@ struct tl_key_doc {
 	const char *type;
 	const char *fallback; /* value when the key is absent */
 	const char *description;
+	const char *governed_by; /* key: suffix of the label that allows it; NULL: none does */
 };
 
 /** Row @i of the attribute table, in the order in which problems are reported; NULL past the end.

@@ -25,8 +25,8 @@ struct tl_verdict_input {
 };
 
 /**
- * Judge a launch. Findings come in this order: variable names, then per policy env, cmd, log,
- * monitoring, mounts, capabilities, cgroups; then the image's own variables and ports.
+ * Judge a launch. Findings come in this order, whatever the number of policies: variable names,
+ * env, cmd, log, monitoring, mounts, capabilities, cgroups, the image's own variables and ports.
  * Refused whatever a policy says: mounts at "/", or at or below /proc, /sys, /dev and
  * /run/container_launcher; an override of HOSTNAME; names no verifier accepts.
  *

@@ -34,6 +34,7 @@ FOLDERS = (
     ("src/teelaunchd*", "teelaunchd"),
     ("src/teeverifierd*", "teeverifierd"),
     ("src/teelaunch.c", "teelaunch"),
+    ("src/explain*", "teelaunch"),
     ("src/errors_man.c", "errors_man"),
     ("tests/*", "tests"),
 )
@@ -55,7 +56,7 @@ THIRD_PARTY = (
     ("protobuf-c/*", ("launcher/containerd/*",)),
     ("*.pb-c.h", ("launcher/containerd/*",)),
     ("openssl/*", ("src/core/*", "attest/*", "tests/*")),
-    ("jansson.h", ("policy/*", "attest/*", "launcher/*", "tests/*")),
+    ("jansson.h", ("policy/*", "attest/*", "launcher/*", "src/explain_json.c", "tests/*")),
     ("tss2/*", ("attest/*", "tests/*")),
     ("microhttpd.h", ("attest/verifier/*", "tests/*")),
     ("cmocka.h", ("tests/unit/*", "tests/integration/*")),

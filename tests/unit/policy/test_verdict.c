@@ -147,13 +147,13 @@ static void every_policy_vector_holds(void **state)
 static void every_reason_is_given_at_once(void **state)
 {
 	static const enum tl_code want[] = {
-		TL_E_ENV_NAME,        TL_E_ENV_HOSTNAME,
-		TL_E_MOUNT_PROTECTED, TL_E_DENIED_ENV,
-		TL_E_DENIED_ENV,      TL_E_DENIED_CMD,
-		TL_E_DENIED_LOG,      TL_E_DENIED_MONITORING,
-		TL_E_DENIED_MOUNT,    TL_E_DENIED_CAPABILITIES,
-		TL_E_DENIED_CGROUPS,  TL_E_IMAGE_ENV,
-		TL_E_IMAGE_ENV,       TL_E_IMAGE_PORT,
+		TL_E_ENV_NAME,          TL_E_ENV_HOSTNAME,
+		TL_E_DENIED_ENV,        TL_E_DENIED_ENV,
+		TL_E_DENIED_CMD,        TL_E_DENIED_LOG,
+		TL_E_DENIED_MONITORING, TL_E_MOUNT_PROTECTED,
+		TL_E_DENIED_MOUNT,      TL_E_DENIED_CAPABILITIES,
+		TL_E_DENIED_CGROUPS,    TL_E_IMAGE_ENV,
+		TL_E_IMAGE_ENV,         TL_E_IMAGE_PORT,
 	};
 	json_auto_t *from = json_loads(
 		"{\"envs\":[{\"name\":\"a b\",\"value\":\"CANARY\"},{\"name\":\"HOSTNAME\","

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "explain.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <teelaunch/cleanup.h>
+#include <teelaunch/file.h>
+
+enum { STATUS_FAILED = 1 };
+
+/* Larger than any limit of policy/, which then says what is wrong with the size. */
+#define INPUT_BYTES_MAX (8 * 1024 * 1024)
+
+static const int exit_statuses[] = {
+	[EXPLAIN_ALLOW] = 0,
+	[EXPLAIN_DENY] = 2,
+	[EXPLAIN_INVALID] = 3,
+};
+
+static int option_is_usable(bool is_usable, const char *what)
+{
+	if (!is_usable)
+		fprintf(stderr, "teelaunch explain: %s\n", what);
+	return is_usable ? 0 : -EINVAL;
+}
+
+static int set_attributes(struct explain *e, const char *value)
+{
+	e->attributes_path = value;
+	return 0;
+}
+
+static int set_labels(struct explain *e, const char *value)
+{
+	e->labels_path = value;
+	return 0;
+}
+
+static int set_image_config(struct explain *e, const char *value)
+{
+	e->image_config_path = value;
+	return 0;
+}
+
+static int set_hardened(struct explain *e, const char *value)
+{
+	(void)value;
+	e->is_debug = false;
+	return 0;
+}
+
+static int set_debug(struct explain *e, const char *value)
+{
+	(void)value;
+	e->is_debug = true;
+	return 0;
+}
+
+static int set_memory(struct explain *e, const char *value)
+{
+	e->is_memory_known = true;
+	return option_is_usable(!tl_str_parse_u64(value, UINT64_MAX, &e->mem_available_kb),
+				"--mem-available-kb needs a decimal number");
+}
+
+static int set_capabilities(struct explain *e, const char *value)
+{
+	int r = 0;
+
+	e->are_capabilities_known = true;
+	for (const char *end; !r && *value; value = *end ? end + 1 : end) {
+		end = strchrnul(value, ',');
+		r = tl_strv_add_len(&e->capabilities, value, (size_t)(end - value));
+	}
+	return r;
+}
+
+static int set_json(struct explain *e, const char *value)
+{
+	(void)value;
+	e->is_json = true;
+	return 0;
+}
+
+static int set_show_values(struct explain *e, const char *value)
+{
+	(void)value;
+	e->are_values_shown = true;
+	return 0;
+}
+
+static int set_without_ita(struct explain *e, const char *value)
+{
+	(void)value;
+	e->spec_options.is_ita_off = true;
+	return 0;
+}
+
+static int set_schema(struct explain *e, const char *value)
+{
+	(void)value;
+	e->is_schema = true;
+	return 0;
+}
+
+static const struct option_row {
+	const char *name;
+	const char *argument; /* NULL: takes none */
+	int (*set)(struct explain *e, const char *value);
+	const char *description;
+} option_rows[] = {
+	{ "attributes", "FILE", set_attributes,
+	  "what the metadata server returns for instance/attributes/?recursive=true; - is stdin" },
+	{ "labels", "FILE", set_labels, "the image's labels: a JSON object of strings" },
+	{ "image-config", "FILE", set_image_config, "the image's OCI configuration" },
+	{ "hardened", NULL, set_hardened, "judge for a hardened machine (default)" },
+	{ "debug", NULL, set_debug, "judge for a debug machine" },
+	{ "mem-available-kb", "N", set_memory, "MemAvailable of the machine" },
+	{ "capabilities", "LIST", set_capabilities,
+	  "capabilities the launcher has, separated by commas" },
+	{ "without-ita", NULL, set_without_ita, "Intel Trust Authority is off on the machine" },
+	{ "show-values", NULL, set_show_values, "show values of variables and keys" },
+	{ "json", NULL, set_json, "one JSON document, schema teelaunch.explain/1" },
+	{ "schema", NULL, set_schema, "print the tables of keys and labels, judge nothing" },
+	{ "help", NULL, NULL, "this text" },
+};
+
+#define OPTIONS TL_ARRAY_SIZE(option_rows)
+
+static void usage_print(void)
+{
+	puts("usage: teelaunch explain --attributes FILE [--labels FILE | --image-config FILE]\n"
+	     "                         [OPTION]...\n\n"
+	     "Would this launch be allowed, and if not, why exactly?\n");
+	for (size_t i = 0; i < OPTIONS; i++)
+		printf("  --%-16s %-5s %s\n", option_rows[i].name,
+		       option_rows[i].argument ? option_rows[i].argument : "",
+		       option_rows[i].description);
+	puts("\nExit status: 0 allowed, 2 denied by policy or machine, 3 attributes or labels\n"
+	     "can't be accepted, 1 the command itself failed.");
+}
+
+static int options_check(const struct explain *e)
+{
+	if (e->is_schema)
+		return 0;
+	if (!e->attributes_path)
+		return option_is_usable(false, "--attributes is needed");
+	return option_is_usable(!e->labels_path || !e->image_config_path,
+				"--labels and --image-config exclude each other");
+}
+
+/* 0, 1 (help was printed) or -errno (the reason was printed). */
+static int options_parse(struct explain *e, int argc, char **argv)
+{
+	struct option options[OPTIONS + 1] = { 0 };
+	int index, r = 0;
+
+	for (size_t i = 0; i < OPTIONS; i++)
+		options[i] = (struct option){ .name = option_rows[i].name,
+					      .has_arg = option_rows[i].argument != NULL };
+	while (!r) {
+		int c = getopt_long(argc, argv, "", options, &index);
+
+		if (c == -1)
+			break;
+		if (c != 0)
+			return -EINVAL;
+		if (!option_rows[index].set) {
+			usage_print();
+			return 1;
+		}
+		r = option_rows[index].set(e, optarg);
+	}
+	if (r)
+		return r;
+	if (optind < argc)
+		return option_is_usable(false, "it takes no arguments but options");
+	return options_check(e);
+}
+
+static int input_read(const char *path, struct tl_buf *ret, struct tl_error *err)
+{
+	tl_buf_init(ret, INPUT_BYTES_MAX);
+	return tl_file_read(strcmp(path, "-") == 0 ? "/dev/stdin" : path, ret, err);
+}
+
+/* An image or label file that can't be read as such is a finding, like a bad label. */
+static int image_finding_add(struct explain *e, const char *path, const struct tl_error *err)
+{
+	const struct tl_finding_row row = { err->code, "json-syntax", TL_SOURCE_LABELS, false };
+
+	return tl_findings_add(&e->findings, &row, path, NULL, "%s", err->msg);
+}
+
+/* The labels to judge by; 0 with @ret_has false when there are none, -errno when it failed. */
+static int labels_load(struct explain *e, struct tl_kvs *ret, bool *ret_has, struct tl_error *err)
+{
+	const char *path = e->labels_path ? e->labels_path : e->image_config_path;
+	auto_buf struct tl_buf text = { 0 };
+	int r;
+
+	if (!path)
+		return 0;
+	r = input_read(path, &text, err);
+	if (r)
+		return r;
+	if (e->labels_path)
+		r = tl_labels_parse(tl_buf_str(&text), text.len_bytes, ret, err);
+	else
+		r = tl_image_config_parse(tl_buf_str(&text), text.len_bytes, &e->image, err);
+	if (r == -EINVAL) {
+		e->verdict = EXPLAIN_INVALID;
+		return image_finding_add(e, path, err);
+	}
+	*ret_has = r == 0;
+	e->has_image = r == 0 && e->image_config_path;
+	return r;
+}
+
+static int policy_load(struct explain *e, struct tl_error *err)
+{
+	auto_kvs struct tl_kvs labels = { 0 };
+	bool has_labels = false;
+	int r = labels_load(e, &labels, &has_labels, err);
+
+	if (r || !has_labels)
+		return r;
+	r = tl_launch_policy_parse(e->has_image ? &e->image.labels : &labels, &e->policy,
+				   &e->findings);
+	e->has_policy = r == 0;
+	if (r == -EINVAL)
+		e->verdict = EXPLAIN_INVALID;
+	return r == -EINVAL ? 0 : r;
+}
+
+static int spec_load(struct explain *e, struct tl_error *err)
+{
+	auto_buf struct tl_buf text = { 0 };
+	int r = input_read(e->attributes_path, &text, err);
+
+	if (r)
+		return r;
+	r = tl_launch_spec_parse(tl_buf_str(&text), text.len_bytes, &e->spec_options, &e->spec,
+				 &e->findings);
+	e->has_spec = r == 0;
+	if (r == -EINVAL)
+		e->verdict = EXPLAIN_INVALID;
+	return r == -EINVAL ? 0 : r;
+}
+
+static int judge(struct explain *e)
+{
+	const struct tl_verdict_input in = {
+		.spec = &e->spec,
+		.policies = &e->policy,
+		.n_policies = e->has_policy,
+		.image = e->has_image ? &e->image : NULL,
+		.is_hardened = !e->is_debug,
+	};
+	const struct tl_machine_facts facts = {
+		.mem_available_kb = e->is_memory_known ? &e->mem_available_kb : NULL,
+		.capabilities = e->are_capabilities_known ? &e->capabilities : NULL,
+		.features = TL_FEATURES_OF_RELEASE,
+	};
+	int verdict, machine;
+
+	if (!e->has_spec)
+		return 0;
+	verdict = tl_verdict(&in, &e->findings);
+	machine = tl_machine_check(&e->spec, &facts, &e->findings);
+	if (verdict == -ENOMEM || machine == -ENOMEM)
+		return -ENOMEM;
+	if ((verdict || machine) && e->verdict == EXPLAIN_ALLOW)
+		e->verdict = EXPLAIN_DENY;
+	return 0;
+}
+
+const char *explain_verdict_name(enum explain_verdict verdict)
+{
+	static const char *const names[] = {
+		[EXPLAIN_ALLOW] = "allow",
+		[EXPLAIN_DENY] = "deny",
+		[EXPLAIN_INVALID] = "invalid",
+	};
+
+	return names[verdict];
+}
+
+const char *explain_unchecked(const struct explain *e, size_t i)
+{
+	const struct {
+		const char *name;
+		bool is_unchecked;
+	} checks[] = {
+		{ "labels", !e->labels_path && !e->image_config_path },
+		{ "image-config", !e->image_config_path },
+		{ "mem-available", !e->is_memory_known },
+		{ "capabilities", !e->are_capabilities_known },
+	};
+
+	for (size_t k = 0; k < TL_ARRAY_SIZE(checks); k++)
+		if (checks[k].is_unchecked && i-- == 0)
+			return checks[k].name;
+	return NULL;
+}
+
+static void explain_done(struct explain *e)
+{
+	tl_launch_spec_done(&e->spec);
+	tl_launch_policy_done(&e->policy);
+	tl_image_config_done(&e->image);
+	tl_strv_done(&e->capabilities);
+	tl_findings_done(&e->findings);
+}
+
+static int explain_run(struct explain *e)
+{
+	struct tl_error err = { 0 };
+	int r = spec_load(e, &err);
+
+	if (!r)
+		r = policy_load(e, &err);
+	if (!r)
+		r = judge(e);
+	if (r) {
+		fprintf(stderr, "teelaunch explain: %s\n", err.code ? err.msg : strerror(-r));
+		return r;
+	}
+	return e->is_json ? explain_print_json(e) : explain_print_text(e);
+}
+
+int explain_main(int argc, char **argv)
+{
+	struct explain e = { 0 };
+	int r = options_parse(&e, argc, argv), status;
+
+	if (!r)
+		r = e.is_schema ? explain_print_schema(e.is_json) : explain_run(&e);
+	status = r < 0 ? STATUS_FAILED : exit_statuses[e.verdict];
+	explain_done(&e);
+	return status;
+}

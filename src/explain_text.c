@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The same for people: the verdict, every reason, and a table of each key. */
+#include "explain.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <teelaunch/buf.h>
+#include <teelaunch/cleanup.h>
+
+#define VALUE_COLUMNS   36
+#define VALUE_BYTES_MAX (64 * 1024)
+
+#define RED    "\033[31m"
+#define GREEN  "\033[32m"
+#define YELLOW "\033[33m"
+#define BOLD   "\033[1m"
+
+static bool has_colour(void)
+{
+	return isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
+}
+
+static void colour_print(const char *colour, const char *text)
+{
+	bool is_on = has_colour();
+
+	printf("%s%s%s", is_on ? colour : "", text, is_on ? "\033[0m" : "");
+}
+
+static void strings_show(struct tl_buf *b, const struct tl_strv *v)
+{
+	for (size_t i = 0; i < v->n; i++)
+		(void)tl_buf_printf(b, "%s%s", i ? "," : "", v->items[i]);
+}
+
+static void show_cmd(struct tl_buf *b, const struct tl_launch_spec *s)
+{
+	for (size_t i = 0; i < s->cmd.n; i++)
+		(void)tl_buf_printf(b, "%s\"%s\"", i ? "," : "", s->cmd.items[i]);
+}
+
+/* Names only: a value may be a secret. */
+static void show_envs(struct tl_buf *b, const struct tl_launch_spec *s)
+{
+	for (size_t i = 0; i < s->envs.n; i++)
+		(void)tl_buf_printf(b, "%s%s", i ? "," : "", s->envs.items[i].key);
+}
+
+static void show_mounts(struct tl_buf *b, const struct tl_launch_spec *s)
+{
+	for (size_t i = 0; i < s->mounts.n; i++)
+		(void)tl_buf_printf(b, "%s%s", i ? "," : "", s->mounts.items[i].destination);
+}
+
+static void show_shm(struct tl_buf *b, const struct tl_launch_spec *s)
+{
+	(void)tl_buf_printf(b, "%" PRIu64, s->dev_shm_size_kb);
+}
+
+static void show_image(struct tl_buf *b, const struct tl_launch_spec *s)
+{
+	(void)tl_buf_append_str(b, s->image_ref);
+}
+
+static void show_restart(struct tl_buf *b, const struct tl_launch_spec *s)
+{
+	(void)tl_buf_append_str(b, tl_restart_policy_name(s->restart_policy));
+}
+
+static void show_redirect(struct tl_buf *b, const struct tl_launch_spec *s)
+{
+	(void)tl_buf_append_str(b, tl_log_redirect_name(s->log_redirect));
+}
+
+static void show_monitoring(struct tl_buf *b, const struct tl_launch_spec *s)
+{
+	(void)tl_buf_append_str(b, tl_monitoring_name(s->monitoring));
+}
+
+static void show_accounts(struct tl_buf *b, const struct tl_launch_spec *s)
+{
+	strings_show(b, &s->impersonate_service_accounts);
+}
+
+static void show_repos(struct tl_buf *b, const struct tl_launch_spec *s)
+{
+	strings_show(b, &s->signed_image_repos);
+}
+
+static void show_capabilities(struct tl_buf *b, const struct tl_launch_spec *s)
+{
+	strings_show(b, &s->added_capabilities);
+}
+
+static void show_region(struct tl_buf *b, const struct tl_launch_spec *s)
+{
+	(void)tl_buf_append_str(b, s->ita_region ? s->ita_region : "");
+}
+
+static void show_gca(struct tl_buf *b, const struct tl_launch_spec *s)
+{
+	(void)tl_buf_append_str(b, s->gca_address);
+}
+
+static void show_cgroup(struct tl_buf *b, const struct tl_launch_spec *s)
+{
+	(void)tl_buf_append_str(b, s->is_cgroup_ns ? "true" : "false");
+}
+
+static void show_refresh(struct tl_buf *b, const struct tl_launch_spec *s)
+{
+	(void)tl_buf_append_str(b, s->is_gca_refresh_disabled ? "true" : "false");
+}
+
+static void show_gpu(struct tl_buf *b, const struct tl_launch_spec *s)
+{
+	(void)tl_buf_append_str(b, s->is_gpu_driver_wanted ? "true" : "false");
+}
+
+/* A key without a row here is shown as set, without its value. */
+static const struct {
+	const char *key;
+	void (*show)(struct tl_buf *b, const struct tl_launch_spec *s);
+} shows[] = {
+	{ "tee-image-reference", show_image },
+	{ "tee-cmd", show_cmd },
+	{ "tee-env-", show_envs },
+	{ "tee-restart-policy", show_restart },
+	{ "tee-container-log-redirect", show_redirect },
+	{ "tee-monitoring-enable", show_monitoring },
+	{ "tee-impersonate-service-accounts", show_accounts },
+	{ "tee-signed-image-repos", show_repos },
+	{ "tee-added-capabilities", show_capabilities },
+	{ "tee-mount", show_mounts },
+	{ "tee-dev-shm-size-kb", show_shm },
+	{ "ita-region", show_region },
+	{ "gca-service-env", show_gca },
+	{ "tee-cgroup-ns", show_cgroup },
+	{ "tee-disable-gca-refresh", show_refresh },
+	{ "tee-install-gpu-driver", show_gpu },
+};
+
+static void value_print(const struct explain *e, const struct tl_key_doc *doc)
+{
+	char cell[VALUE_COLUMNS + 1];
+	auto_buf struct tl_buf text = { 0 };
+
+	tl_buf_init(&text, VALUE_BYTES_MAX);
+	for (size_t i = 0; i < TL_ARRAY_SIZE(shows); i++)
+		if (strcmp(shows[i].key, doc->name) == 0)
+			shows[i].show(&text, &e->spec);
+	tl_str_escape(text.len_bytes ? tl_buf_str(&text) : "(set)", cell, sizeof(cell));
+	printf("%-*s", VALUE_COLUMNS, cell);
+}
+
+static bool is_denied(const struct explain *e, const char *key)
+{
+	bool is_prefix = strcmp(key, "tee-env-") == 0;
+
+	for (size_t i = 0; i < e->findings.n; i++) {
+		const struct tl_finding *x = &e->findings.items[i];
+
+		if (!x->is_warning &&
+		    (is_prefix ? tl_str_starts_with(x->key, key) : strcmp(x->key, key) == 0))
+			return true;
+	}
+	return false;
+}
+
+static void row_print(const struct explain *e, const struct tl_key_doc *doc, bool is_set)
+{
+	bool is_bad = is_denied(e, doc->name);
+
+	if (!is_set && !is_bad)
+		return;
+	printf("  %-34s ", doc->name);
+	value_print(e, doc);
+	printf(" %-9s ", is_set ? "metadata" : "default");
+	if (is_bad)
+		colour_print(RED, "denied");
+	else
+		colour_print(GREEN, e->has_policy || !doc->governed_by ? "allowed" : "unjudged");
+	if (doc->governed_by)
+		printf(" by label %s", doc->governed_by);
+	putchar('\n');
+}
+
+static void table_print(const struct explain *e)
+{
+	if (!e->has_spec)
+		return;
+	puts("\nkeys");
+	for (size_t i = 0; tl_launch_spec_key(i); i++)
+		row_print(e, tl_launch_spec_key(i), e->spec.keys_set & (UINT32_C(1) << i));
+}
+
+static void findings_print(const struct explain *e, bool are_warnings)
+{
+	const char *title = are_warnings ? "\nwarnings\n" : "\nreasons\n";
+
+	for (size_t i = 0; i < e->findings.n; i++) {
+		const struct tl_finding *x = &e->findings.items[i];
+
+		if (x->is_warning != are_warnings)
+			continue;
+		fputs(title, stdout);
+		title = "";
+		fputs("  ", stdout);
+		colour_print(are_warnings ? YELLOW : RED, tl_catalogue_find(x->code)->id);
+		printf(" %s\n         -> %s\n", x->message, x->fix);
+	}
+}
+
+int explain_print_text(const struct explain *e)
+{
+	const char *colour = e->verdict == EXPLAIN_ALLOW ? GREEN : RED;
+
+	colour_print(BOLD, "verdict: ");
+	colour_print(colour, explain_verdict_name(e->verdict));
+	printf(" (%s machine)\n", e->is_debug ? "debug" : "hardened");
+	findings_print(e, false);
+	findings_print(e, true);
+	if (e->findings.dropped)
+		printf("\n  and %zu more\n", e->findings.dropped);
+	table_print(e);
+	for (size_t i = 0; explain_unchecked(e, i); i++)
+		printf("%s%s",
+		       i ? ", " : "\nnot checked, because not given: ", explain_unchecked(e, i));
+	if (explain_unchecked(e, 0))
+		putchar('\n');
+	return fflush(stdout) == 0 ? 0 : -EIO;
+}
