@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rules of measuring, over a backend that only counts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <teelaunch/cleanup.h>
+#include <teelaunch/tee.h>
+
+struct counter {
+	size_t n_extended;
+	size_t fail_at; /* 1: the first one; 0: never */
+	bool is_used;
+	bool is_closed;
+	bool is_register_foreign;
+	uint8_t reg[TL_HASH_SIZE_MAX];
+};
+
+static const struct tl_banks one_bank = { .hashes = { TL_SHA256 }, .n = 1 };
+
+static int counter_check_unused(void *backend, struct tl_error *err)
+{
+	const struct counter *c = backend;
+
+	return c->is_used ? tl_fail(err, TL_E_REGISTER_USED, EEXIST, "used") : 0;
+}
+
+static int counter_extend(void *backend, const struct tl_event_digests *digests,
+			  struct tl_error *err)
+{
+	struct counter *c = backend;
+
+	if (c->fail_at && c->n_extended + 1 >= c->fail_at)
+		return tl_fail(err, TL_E_TPM_GONE, ENODEV, "gone");
+	c->n_extended++;
+	return tl_register_extend(TL_SHA256, c->reg, digests->items[0].bytes);
+}
+
+static int counter_evidence(void *backend, const void *nonce, size_t nonce_len,
+			    struct tl_evidence *ret, struct tl_error *err)
+{
+	const struct counter *c = backend;
+
+	(void)err;
+	ret->n_quotes = 1;
+	ret->quotes[0].hash = TL_SHA256;
+	ret->quotes[0].n_pcrs = 1;
+	ret->quotes[0].pcrs[0].index = TL_CEL_PCR;
+	memcpy(ret->quotes[0].pcrs[0].bytes, c->reg, 32);
+	ret->quotes[0].pcrs[0].bytes[0] ^= c->is_register_foreign;
+	return tl_blob_set(&ret->quotes[0].attest, nonce, nonce_len);
+}
+
+static void counter_close(void *backend)
+{
+	((struct counter *)backend)->is_closed = true;
+}
+
+static const struct tl_tee_ops counter_ops = {
+	.name = "counter",
+	.form = TL_CEL_TPM,
+	.check_unused = counter_check_unused,
+	.extend = counter_extend,
+	.evidence = counter_evidence,
+	.close = counter_close,
+};
+
+static struct tl_tee *tee_over(struct counter *c)
+{
+	auto_strv struct tl_strv warnings = { 0 };
+	struct tl_tee *tee = NULL;
+
+	assert_int_equal(tl_strv_add(&warnings, "a warning"), 0);
+	assert_int_equal(tl_tee_new(&counter_ops, c, &one_bank, &warnings, &tee, NULL), 0);
+	return tee;
+}
+
+static void make_list(struct tl_event_list *ret, bool is_sealed)
+{
+	assert_int_equal(tl_events_add(ret, TL_EVENT_ARG, "a", 1, NULL), 0);
+	assert_int_equal(tl_events_add(ret, TL_EVENT_ENV, "B=b", 3, NULL), 0);
+	if (is_sealed)
+		assert_int_equal(tl_events_add(ret, TL_EVENT_SEPARATOR, "", 0, NULL), 0);
+}
+
+static void a_launch_is_logged_as_it_is_measured(void **state)
+{
+	auto_events struct tl_event_list list = { 0 };
+	auto_evidence struct tl_evidence e = { 0 };
+	struct counter c = { 0 };
+	struct tl_tee *tee = tee_over(&c);
+	auto_buf struct tl_buf want;
+
+	(void)state;
+	make_list(&list, true);
+	tl_buf_init(&want, TL_CEL_MAX_BYTES);
+	assert_int_equal(tl_cel_encode(&list, TL_CEL_TPM, &one_bank, &want, NULL), 0);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, NULL), 0);
+	assert_int_equal(c.n_extended, 3);
+	assert_int_equal(tl_tee_log(tee)->len_bytes, want.len_bytes);
+	assert_memory_equal(tl_tee_log(tee)->data, want.data, want.len_bytes);
+	assert_int_equal(tl_tee_evidence(tee, "n", 1, &e, NULL), 0);
+	assert_int_equal(e.cel.n, want.len_bytes);
+	assert_memory_equal(e.cel.bytes, want.data, want.len_bytes);
+	assert_string_equal(tl_tee_warnings(tee)->items[0], "a warning");
+	assert_null(tl_tee_close(tee));
+	assert_true(c.is_closed);
+}
+
+static void a_failure_in_mid_sequence_ends_everything(void **state)
+{
+	const struct tl_event separator = { .type = TL_EVENT_SEPARATOR };
+	auto_events struct tl_event_list list = { 0 };
+	struct tl_evidence e = { .n_quotes = 4711 };
+	struct counter c = { .fail_at = 2 };
+	struct tl_error err = { 0 };
+	struct tl_tee *tee = tee_over(&c);
+	size_t len;
+
+	(void)state;
+	make_list(&list, true);
+	assert_int_equal(tl_tee_measure(tee, &list.items[0], NULL), 0);
+	len = tl_tee_log(tee)->len_bytes;
+	assert_int_equal(tl_tee_measure(tee, &list.items[1], &err), -ENODEV);
+	assert_int_equal(err.code, TL_E_TPM_GONE);
+	assert_int_equal(tl_tee_log(tee)->len_bytes, len);
+	/* The hardware is well again, but register and log may differ. */
+	c.fail_at = 0;
+	assert_int_equal(tl_tee_measure(tee, &separator, &err), -EPERM);
+	assert_int_equal(err.code, TL_E_MEASURE_BROKEN);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, &err), -EPERM);
+	assert_int_equal(err.code, TL_E_MEASURE_BROKEN);
+	assert_int_equal(tl_tee_evidence(tee, "n", 1, &e, &err), -EPERM);
+	assert_int_equal(err.code, TL_E_MEASURE_BROKEN);
+	assert_int_equal(e.n_quotes, 4711);
+	assert_int_equal(c.n_extended, 1);
+	tl_tee_close(tee);
+}
+
+static void nothing_is_measured_after_the_separator(void **state)
+{
+	const struct tl_event arg = { .type = TL_EVENT_ARG };
+	auto_events struct tl_event_list list = { 0 };
+	struct tl_error err = { 0 };
+	struct counter c = { 0 };
+	struct tl_tee *tee = tee_over(&c);
+
+	(void)state;
+	make_list(&list, true);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, NULL), 0);
+	assert_int_equal(tl_tee_measure(tee, &arg, &err), -EPERM);
+	assert_int_equal(err.code, TL_E_EVENT_ORDER);
+	assert_int_equal(c.n_extended, 3);
+	tl_tee_close(tee);
+}
+
+static void a_launch_without_separator_is_refused_before_anything_happens(void **state)
+{
+	auto_events struct tl_event_list list = { 0 }, empty = { 0 };
+	struct tl_evidence e = { .n_quotes = 4711 };
+	struct tl_error err = { 0 };
+	struct counter c = { 0 };
+	struct tl_tee *tee = tee_over(&c);
+
+	(void)state;
+	make_list(&list, false);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, &err), -EINVAL);
+	assert_int_equal(err.code, TL_E_EVENT_ORDER);
+	assert_int_equal(tl_tee_measure_launch(tee, &empty, &err), -EINVAL);
+	assert_int_equal(c.n_extended, 0);
+	assert_int_equal(tl_tee_evidence(tee, "n", 1, &e, &err), -EPERM);
+	assert_int_equal(err.code, TL_E_EVENT_ORDER);
+	assert_int_equal(e.n_quotes, 4711);
+	tl_tee_close(tee);
+}
+
+static void a_launch_too_large_for_the_log_is_refused_before_anything_happens(void **state)
+{
+	static uint8_t big[TL_EVENT_CONTENT_MAX_BYTES];
+	auto_events struct tl_event_list list = { 0 };
+	struct tl_error err = { 0 };
+	struct counter c = { 0 };
+	struct tl_tee *tee = tee_over(&c);
+
+	(void)state;
+	/* Contents alone fit; with the records' own bytes they don't. */
+	while (tl_events_add(&list, TL_EVENT_ARG, big, sizeof(big), NULL) == 0)
+		;
+	assert_int_equal(tl_events_add(&list, TL_EVENT_SEPARATOR, "", 0, NULL), 0);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, &err), -E2BIG);
+	assert_int_equal(err.code, TL_E_EVENT_LIMIT);
+	assert_int_equal(err.class, TL_DENIED);
+	assert_int_equal(c.n_extended, 0);
+	tl_tee_close(tee);
+}
+
+static void a_used_register_is_refused_before_anything_happens(void **state)
+{
+	auto_events struct tl_event_list list = { 0 };
+	struct counter c = { .is_used = true };
+	struct tl_error err = { 0 };
+	struct tl_tee *tee = tee_over(&c);
+
+	(void)state;
+	make_list(&list, true);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, &err), -EEXIST);
+	assert_int_equal(err.code, TL_E_REGISTER_USED);
+	assert_int_equal(c.n_extended, 0);
+	tl_tee_close(tee);
+}
+
+static void a_foreign_extension_is_noticed_before_evidence_leaves(void **state)
+{
+	auto_events struct tl_event_list list = { 0 };
+	struct counter c = { .is_register_foreign = true };
+	struct tl_evidence e = { .n_quotes = 4711 };
+	struct tl_error err = { 0 };
+	struct tl_tee *tee = tee_over(&c);
+
+	(void)state;
+	make_list(&list, true);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, NULL), 0);
+	assert_int_equal(tl_tee_evidence(tee, "n", 1, &e, &err), -EBADMSG);
+	assert_int_equal(err.code, TL_E_REGISTER_USED);
+	assert_int_equal(err.class, TL_FATAL);
+	assert_int_equal(e.n_quotes, 4711);
+	tl_tee_close(tee);
+}
+
+static void a_nonce_has_1_to_64_bytes(void **state)
+{
+	static const uint8_t nonce[TL_NONCE_MAX_BYTES + 1];
+	auto_events struct tl_event_list list = { 0 };
+	auto_evidence struct tl_evidence e = { 0 };
+	struct tl_error err = { 0 };
+	struct counter c = { 0 };
+	struct tl_tee *tee = tee_over(&c);
+
+	(void)state;
+	make_list(&list, true);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, NULL), 0);
+	assert_int_equal(tl_tee_evidence(tee, nonce, 0, &e, &err), -EINVAL);
+	assert_int_equal(err.code, TL_E_NONCE_SIZE);
+	assert_int_equal(tl_tee_evidence(tee, nonce, sizeof(nonce), &e, &err), -EINVAL);
+	assert_int_equal(e.n_quotes, 0);
+	assert_int_equal(tl_tee_evidence(tee, nonce, TL_NONCE_MAX_BYTES, &e, &err), 0);
+	tl_tee_close(tee);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_launch_is_logged_as_it_is_measured),
+		cmocka_unit_test(a_failure_in_mid_sequence_ends_everything),
+		cmocka_unit_test(nothing_is_measured_after_the_separator),
+		cmocka_unit_test(a_launch_without_separator_is_refused_before_anything_happens),
+		cmocka_unit_test(a_launch_too_large_for_the_log_is_refused_before_anything_happens),
+		cmocka_unit_test(a_used_register_is_refused_before_anything_happens),
+		cmocka_unit_test(a_foreign_extension_is_noticed_before_evidence_leaves),
+		cmocka_unit_test(a_nonce_has_1_to_64_bytes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
