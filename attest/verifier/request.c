@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "request.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include <teelaunch/cleanup.h>
+
+#include "fields.h"
+
+/* No jansson text holds a NUL: JSON_ALLOW_NUL is never given, so strings are what strlen() says. */
+#define LOAD_FLAGS JSON_REJECT_DUPLICATES
+
+static int parse_challenge(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	struct verify_request *r = ctx;
+
+	return string_parse(v, path, REQUEST_CHALLENGE_MAX, &r->challenge, err);
+}
+
+/* Identity tokens. */
+
+static int parse_id_token(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	struct verify_request *r = ctx;
+
+	if (!json_is_string(v) || json_string_length(v) > REQUEST_ID_TOKEN_MAX)
+		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
+			       "'%s' must be a string of at most %d bytes", path,
+			       REQUEST_ID_TOKEN_MAX);
+	if (tl_secret_set(&r->id_tokens[r->id_tokens_n], json_string_value(v),
+			  json_string_length(v)) < 0)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for '%s'", path);
+	r->id_tokens_n++;
+	return 0;
+}
+
+static int parse_id_tokens(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return elements_parse(v, path, REQUEST_ID_TOKENS_MAX, parse_id_token, ctx, err);
+}
+
+static int parse_credentials(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	static const struct field fields[] = {
+		{ "serviceAccountIdTokens", parse_id_tokens, false },
+	};
+
+	return fields_parse(v, path, fields, TL_ARRAY_SIZE(fields), ctx, err);
+}
+
+/* Signatures of the image: shape only. */
+
+static int parse_signature(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	struct verify_request *r = ctx;
+
+	if (!json_is_object(v))
+		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL, "'%s' must be a JSON object",
+			       path);
+	r->signatures_n++;
+	return 0;
+}
+
+static int parse_signatures(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return elements_parse(v, path, REQUEST_SIGNATURES_MAX, parse_signature, ctx, err);
+}
+
+static int parse_signed_entity(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	static const struct field fields[] = {
+		{ "containerImageSignatures", parse_signatures, false },
+	};
+
+	return fields_parse(v, path, fields, TL_ARRAY_SIZE(fields), ctx, err);
+}
+
+static int parse_signed_entities(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return elements_parse(v, path, REQUEST_SIGNATURES_MAX, parse_signed_entity, ctx, err);
+}
+
+static int parse_space_info(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	static const struct field fields[] = {
+		{ "signedEntities", parse_signed_entities, false },
+	};
+
+	return fields_parse(v, path, fields, TL_ARRAY_SIZE(fields), ctx, err);
+}
+
+/* TPM evidence. */
+
+static int parse_hash(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	struct bank_evidence *b = ctx;
+	json_int_t number = json_integer_value(v);
+
+	if (!json_is_integer(v) || number <= 0 || number > UINT16_MAX ||
+	    tl_hash_size((uint16_t)number) == 0)
+		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
+			       "'%s' must be the TCG number of sha1 (4), sha256 (11), sha384 (12) "
+			       "or sha512 (13)",
+			       path);
+	b->hash = (uint16_t)number;
+	return 0;
+}
+
+static int parse_quote_bytes(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return base64_parse(v, path, &((struct bank_evidence *)ctx)->quote, err);
+}
+
+static int parse_signature_bytes(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return base64_parse(v, path, &((struct bank_evidence *)ctx)->signature, err);
+}
+
+static int parse_pcr(const char *key, const json_t *v, const char *path, struct bank_evidence *b,
+		     struct tl_error *err)
+{
+	auto_buf struct tl_buf value = { .max_bytes = TL_HASH_SIZE_MAX };
+	uint64_t pcr;
+	int r;
+
+	if (tl_str_parse_u64(key, PCRS_MAX - 1, &pcr) < 0 || (key[0] == '0' && key[1]))
+		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
+			       "'%s' has a key '%.16s'; keys are PCR numbers from 0 to 23", path,
+			       key);
+	r = base64_parse(v, path, &value, err);
+	if (r < 0)
+		return r;
+	if (value.len_bytes != tl_hash_size(b->hash))
+		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
+			       "'%s': PCR %s has %zu bytes; a %s value has %zu", path, key,
+			       value.len_bytes, tl_hash_name(b->hash), tl_hash_size(b->hash));
+	memcpy(b->pcrs.value[pcr], value.data, value.len_bytes);
+	b->pcrs.mask |= UINT32_C(1) << pcr;
+	return 0;
+}
+
+static int parse_pcrs(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	json_t *obj = (json_t *)(uintptr_t)v;
+
+	if (!json_is_object(v))
+		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL, "'%s' must be a JSON object",
+			       path);
+	for (void *it = json_object_iter(obj); it; it = json_object_iter_next(obj, it)) {
+		int r = parse_pcr(json_object_iter_key(it), json_object_iter_value(it), path, ctx,
+				  err);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int parse_skipped(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	(void)v;
+	(void)path;
+	(void)ctx;
+	(void)err;
+	return 0;
+}
+
+static int parse_bank(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	/* PCR values can only be read once the bank is known, whatever the order of the keys. */
+	static const struct field first[] = {
+		{ "hashAlgo", parse_hash, true },
+		{ "pcrValues", parse_skipped, true },
+		{ "rawQuote", parse_quote_bytes, true },
+		{ "rawSignature", parse_signature_bytes, true },
+	};
+	struct verify_request *r = ctx;
+	struct bank_evidence *b = &r->banks[r->banks_n];
+	int rc;
+
+	tl_buf_init(&b->quote, REQUEST_QUOTE_MAX);
+	tl_buf_init(&b->signature, REQUEST_SIGNATURE_MAX);
+	r->banks_n++;
+	rc = fields_parse(v, path, first, TL_ARRAY_SIZE(first), b, err);
+	if (rc < 0)
+		return rc;
+	for (struct bank_evidence *o = r->banks; o < b; o++)
+		if (o->hash == b->hash)
+			return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
+				       "'%s': bank %s is quoted more than once", path,
+				       tl_hash_name(b->hash));
+	rc = parse_pcrs(json_object_get(v, "pcrValues"), path, b, err);
+	return rc;
+}
+
+static int parse_banks(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return elements_parse(v, path, REQUEST_BANKS_MAX, parse_bank, ctx, err);
+}
+
+static int parse_firmware_log(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return base64_parse(v, path, &((struct verify_request *)ctx)->firmware_log, err);
+}
+
+static int parse_launch_log(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return base64_parse(v, path, &((struct verify_request *)ctx)->launch_log, err);
+}
+
+static int parse_ak_cert(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return base64_parse(v, path, &((struct verify_request *)ctx)->ak_cert, err);
+}
+
+static int parse_chain_cert(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	struct verify_request *r = ctx;
+
+	return base64_parse(v, path, &r->chain[r->chain_n++], err);
+}
+
+static int parse_chain(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return elements_parse(v, path, REQUEST_CHAIN_MAX, parse_chain_cert, ctx, err);
+}
+
+static int parse_tpm(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	static const struct field fields[] = {
+		{ "quotes", parse_banks, true },
+		{ "tcgEventLog", parse_firmware_log, true },
+		{ "canonicalEventLog", parse_launch_log, true },
+		{ "akCert", parse_ak_cert, true },
+		{ "certChain", parse_chain, false },
+	};
+
+	return fields_parse(v, path, fields, TL_ARRAY_SIZE(fields), ctx, err);
+}
+
+/* What kind of token is wanted. */
+
+static int parse_audience(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	struct verify_request *r = ctx;
+
+	if (json_is_string(v) && json_string_length(v) > REQUEST_AUDIENCE_MAX)
+		return tl_fail(err, TL_E_VERIFY_TOKEN_OPTIONS, EINVAL,
+			       "'%s' has %zu bytes; the limit is %d", path, json_string_length(v),
+			       REQUEST_AUDIENCE_MAX);
+	return string_parse(v, path, REQUEST_AUDIENCE_MAX, &r->audience, err);
+}
+
+static int parse_nonce(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	struct verify_request *r = ctx;
+	size_t n = json_string_length(v);
+
+	if (!json_is_string(v))
+		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL, "'%s' must be a string", path);
+	if (n < REQUEST_NONCE_MIN_LEN || n > REQUEST_NONCE_MAX_LEN)
+		return tl_fail(err, TL_E_VERIFY_TOKEN_OPTIONS, EINVAL,
+			       "'%s' has %zu bytes; a nonce has %d to %d", path, n,
+			       REQUEST_NONCE_MIN_LEN, REQUEST_NONCE_MAX_LEN);
+	if (tl_strv_add(&r->nonces, json_string_value(v)) < 0)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for '%s'", path);
+	return 0;
+}
+
+static int parse_nonces(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	if (json_array_size(v) > REQUEST_NONCES_MAX)
+		return tl_fail(err, TL_E_VERIFY_TOKEN_OPTIONS, EINVAL,
+			       "'%s' has %zu nonces; the limit is %d", path, json_array_size(v),
+			       REQUEST_NONCES_MAX);
+	return elements_parse(v, path, REQUEST_NONCES_MAX, parse_nonce, ctx, err);
+}
+
+/* proto3 JSON enums: the number or the name. 0 and 1 are "unspecified" and the only one we issue.
+ */
+static int enum_is_first(const json_t *v, const char *path, const char *const names[2],
+			 struct tl_error *err)
+{
+	json_int_t number = json_integer_value(v);
+	const char *s = json_string_value(v);
+
+	if (json_is_integer(v) && (number == 0 || number == 1))
+		return 0;
+	if (s && (strcmp(s, names[0]) == 0 || strcmp(s, names[1]) == 0))
+		return 0;
+	return tl_fail(err, TL_E_VERIFY_UNSUPPORTED, EINVAL,
+		       "'%s': this verifier issues %s (1) only", path, names[1]);
+}
+
+static int parse_profile(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	static const char *const names[] = { "TOKEN_PROFILE_UNSPECIFIED",
+					     "TOKEN_PROFILE_DEFAULT_EAT" };
+
+	(void)ctx;
+	return enum_is_first(v, path, names, err);
+}
+
+static int parse_signature_type(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	static const char *const names[] = { "SIGNATURE_TYPE_UNSPECIFIED", "SIGNATURE_TYPE_OIDC" };
+
+	(void)ctx;
+	return enum_is_first(v, path, names, err);
+}
+
+static int parse_token_type(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	static const char *const names[] = { "TOKEN_TYPE_UNSPECIFIED", "TOKEN_TYPE_OIDC" };
+
+	(void)ctx;
+	return enum_is_first(v, path, names, err);
+}
+
+static int parse_options(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	static const struct field fields[] = {
+		{ "audience", parse_audience, false },
+		{ "nonce", parse_nonces, false },
+		{ "tokenProfile", parse_profile, false },
+		{ "signatureType", parse_signature_type, false },
+		{ "awsPrincipalTagsOptions", unsupported_parse, false },
+	};
+
+	return fields_parse(v, path, fields, TL_ARRAY_SIZE(fields), ctx, err);
+}
+
+static int parse_token_options(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	static const struct field fields[] = {
+		{ "audience", parse_audience, false },
+		{ "nonce", parse_nonces, false },
+		{ "tokenType", parse_token_type, false },
+		{ "awsPrincipalTagsOptions", unsupported_parse, false },
+	};
+
+	return fields_parse(v, path, fields, TL_ARRAY_SIZE(fields), ctx, err);
+}
+
+static const struct field fields_space[] = {
+	{ "challenge", parse_challenge, false },
+	{ "gcpCredentials", parse_credentials, false },
+	{ "signedEntities", parse_signed_entities, false },
+	{ "tdCcel", unsupported_parse, false },
+	{ "gceShieldedIdentity", unsupported_parse, false },
+	{ "nvidiaAttestation", unsupported_parse, false },
+	{ "tpmAttestation", parse_tpm, true },
+	{ "options", parse_options, false },
+};
+
+static const struct field fields_attestation[] = {
+	{ "challenge", parse_challenge, false },
+	{ "gcpCredentials", parse_credentials, false },
+	{ "confidentialSpaceInfo", parse_space_info, false },
+	{ "tdCcel", unsupported_parse, false },
+	{ "sevSnpAttestation", unsupported_parse, false },
+	{ "attester", parse_skipped, false },
+	{ "tpmAttestation", parse_tpm, true },
+	{ "tokenOptions", parse_token_options, false },
+};
+
+static const struct {
+	const struct field *fields;
+	size_t n;
+} bodies[] = {
+	[REQUEST_CONFIDENTIAL_SPACE] = { fields_space, TL_ARRAY_SIZE(fields_space) },
+	[REQUEST_ATTESTATION] = { fields_attestation, TL_ARRAY_SIZE(fields_attestation) },
+};
+
+static struct verify_request *request_new(void)
+{
+	struct verify_request *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->banks = calloc(REQUEST_BANKS_MAX, sizeof(*r->banks));
+	r->id_tokens = calloc(REQUEST_ID_TOKENS_MAX, sizeof(*r->id_tokens));
+	if (!r->banks || !r->id_tokens)
+		return verify_request_free(r);
+	tl_buf_init(&r->firmware_log, REQUEST_FIRMWARE_LOG_MAX);
+	tl_buf_init(&r->launch_log, REQUEST_LAUNCH_LOG_MAX);
+	tl_buf_init(&r->ak_cert, REQUEST_CERT_MAX);
+	for (size_t i = 0; i < REQUEST_CHAIN_MAX; i++)
+		tl_buf_init(&r->chain[i], REQUEST_CERT_MAX);
+	return r;
+}
+
+struct verify_request *verify_request_free(struct verify_request *r)
+{
+	if (!r)
+		return NULL;
+	for (size_t i = 0; r->banks && i < REQUEST_BANKS_MAX; i++) {
+		tl_buf_done(&r->banks[i].quote);
+		tl_buf_done(&r->banks[i].signature);
+	}
+	for (size_t i = 0; r->id_tokens && i < REQUEST_ID_TOKENS_MAX; i++)
+		tl_secret_done(&r->id_tokens[i]);
+	for (size_t i = 0; i < REQUEST_CHAIN_MAX; i++)
+		tl_buf_done(&r->chain[i]);
+	tl_buf_done(&r->firmware_log);
+	tl_buf_done(&r->launch_log);
+	tl_buf_done(&r->ak_cert);
+	tl_strv_done(&r->nonces);
+	free(r->banks);
+	free(r->id_tokens);
+	free(r->audience);
+	free(r->challenge);
+	free(r);
+	return NULL;
+}
+
+static int request_finish(struct verify_request *r, struct tl_error *err)
+{
+	bool is_default = tl_str_is_empty(r->audience) && r->nonces.n == 0;
+
+	if (r->banks_n == 0)
+		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
+			       "'tpmAttestation.quotes' is empty");
+	if (!is_default && r->audience)
+		return 0;
+	free(r->audience);
+	r->audience = strdup(is_default ? REQUEST_AUDIENCE_DEFAULT : "");
+	return r->audience ? 0 : tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for the audience");
+}
+
+int verify_request_parse(enum request_kind kind, const void *body, size_t n,
+			 struct verify_request **ret, struct tl_error *err)
+{
+	auto_verify_request struct verify_request *req = request_new();
+	json_error_t where;
+	json_t *root;
+	int r;
+
+	if (!req)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for a request");
+	if (n > REQUEST_BODY_MAX)
+		return tl_fail(err, TL_E_VERIFY_TOO_LARGE, EFBIG,
+			       "the body has %zu bytes; the limit is %d", n, REQUEST_BODY_MAX);
+	root = json_loadb(body, n, LOAD_FLAGS, &where);
+	if (!root)
+		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
+			       "the body is not JSON: line %d, column %d: %s", where.line,
+			       where.column, where.text);
+	r = fields_parse(root, "", bodies[kind].fields, bodies[kind].n, req, err);
+	json_decref(root);
+	if (r == 0)
+		r = request_finish(req, err);
+	if (r == 0)
+		*ret = take_ptr(req);
+	return r;
+}
