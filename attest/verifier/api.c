@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <openssl/crypto.h>
+
+#include <teelaunch/cleanup.h>
+#include <teelaunch/digest.h>
+#include <teelaunch/encoding.h>
+
+#include "api_error.h"
+
+#define NO_STORE       "no-store"
+#define CACHE_DOCUMENT "public, max-age=300"
+#define JWKS_PATH      "/.well-known/jwks.json"
+#define BEARER         "Bearer "
+#define CALLER_MIN_LEN 16
+#define CODES_MAX      (REFUSALS_MAX * 8)
+
+struct route {
+	const char *method;
+	const char *prefix;
+	const char *suffix;  /* what stands between the two is a resource name; NULL: prefix only */
+	bool has_challenge;  /* the resource is a challenge's, not a location's */
+	bool is_for_callers; /* needs a known caller, if callers are checked */
+	int (*serve)(struct api *api, const struct api_request *req, const struct resource *res,
+		     struct api_reply *ret, struct tl_error *err);
+};
+
+/* Takes over @consume_body. */
+static int reply_json(json_t *consume_body, const char *cache, struct api_reply *ret,
+		      struct tl_error *err)
+{
+	ret->body = consume_body ? json_dumps(consume_body, JSON_COMPACT) : NULL;
+	json_decref(consume_body);
+	if (!ret->body)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for a reply");
+	ret->body_n = strlen(ret->body);
+	ret->status = 200;
+	ret->cache = cache;
+	return 0;
+}
+
+static int serve_health(struct api *api, const struct api_request *req, const struct resource *res,
+			struct api_reply *ret, struct tl_error *err)
+{
+	(void)api;
+	(void)req;
+	(void)res;
+	return reply_json(json_pack("{s:s}", "status", "ok"), NO_STORE, ret, err);
+}
+
+static int serve_jwks(struct api *api, const struct api_request *req, const struct resource *res,
+		      struct api_reply *ret, struct tl_error *err)
+{
+	(void)req;
+	(void)res;
+	return reply_json(token_keys_jwks(api->keys), CACHE_DOCUMENT, ret, err);
+}
+
+/* OpenID Connect Discovery 1.0, section 3: what applies to an issuer without any login. */
+static int serve_discovery(struct api *api, const struct api_request *req,
+			   const struct resource *res, struct api_reply *ret, struct tl_error *err)
+{
+	json_t *uri = json_sprintf("%s" JWKS_PATH, api->claims.issuer);
+
+	(void)req;
+	(void)res;
+	return reply_json(
+		json_pack("{s:s, s:o, s:[s], s:[s], s:[s], s:[ssssssssssssssss]}", "issuer",
+			  api->claims.issuer, "jwks_uri", uri, "response_types_supported",
+			  "id_token", "subject_types_supported", "public",
+			  "id_token_signing_alg_values_supported", token_keys_alg(api->keys),
+			  "claims_supported", "iss", "sub", "aud", "iat", "nbf", "exp", "eat_nonce",
+			  "eat_profile", "secboot", "oemid", "hwmodel", "swname", "swversion",
+			  "dbgstat", "submods", "google_service_accounts"),
+		CACHE_DOCUMENT, ret, err);
+}
+
+static int serve_location(struct api *api, const struct api_request *req,
+			  const struct resource *res, struct api_reply *ret, struct tl_error *err)
+{
+	json_t *name = json_sprintf("projects/%s/locations/%s", res->project, res->location);
+
+	(void)api;
+	(void)req;
+	return reply_json(json_pack("{s:o, s:s}", "name", name, "locationId", res->location),
+			  NO_STORE, ret, err);
+}
+
+/* RFC 3339, UTC. */
+static void time_text(int64_t at_s, char ret[32])
+{
+	time_t t = (time_t)at_s;
+	struct tm tm = { 0 };
+
+	(void)gmtime_r(&t, &tm);
+	(void)strftime(ret, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+static json_t *name_json(const struct resource *res)
+{
+	return json_sprintf("projects/%s/locations/%s/challenges/%s", res->project, res->location,
+			    res->challenge);
+}
+
+static int serve_challenge(struct api *api, const struct api_request *req,
+			   const struct resource *res, struct api_reply *ret, struct tl_error *err)
+{
+	uint8_t nonce[CHALLENGE_NONCE_BYTES];
+	struct resource challenge;
+	char created[32], expires[32];
+	auto_free char *nonce_text = NULL;
+	int r = challenge_issue(api->minter, req->now_s, res, &challenge, nonce, err);
+
+	if (r < 0)
+		return r;
+	nonce_text = tl_base64_encode(TL_BASE64_STD, nonce, sizeof(nonce));
+	time_text(req->now_s, created);
+	time_text(req->now_s + (int64_t)api->challenge_ttl_s, expires);
+	return reply_json(nonce_text ? json_pack("{s:o, s:s, s:s, s:b, s:s}", "name",
+						 name_json(&challenge), "createTime", created,
+						 "expireTime", expires, "used", 0, "tpmNonce",
+						 nonce_text)
+				     : NULL,
+			  NO_STORE, ret, err);
+}
+
+/* What was sent but not looked at is said, so that nobody takes silence for consent. */
+static json_t *partial_errors(const struct api *api, const struct verify_request *req)
+{
+	json_t *list = json_array();
+
+	if (req->signatures_n)
+		(void)json_array_append_new(
+			list, json_pack("{s:i, s:s}", "code", 12, "message",
+					"container image signatures are not checked by this "
+					"verifier; the token says nothing about them"));
+	if (req->id_tokens_n && !api->rules.identity)
+		(void)json_array_append_new(
+			list, json_pack("{s:i, s:s}", "code", 12, "message",
+					"identity tokens are not checked by this verifier; "
+					"google_service_accounts is empty"));
+	return list;
+}
+
+static int token_issue(struct api *api, const struct verify_request *req,
+		       const struct checked_evidence *ev, int64_t now_s, const char *field,
+		       struct api_reply *ret, struct tl_error *err)
+{
+	auto_secret struct tl_secret token = { 0 };
+	json_t *claims = NULL, *reply, *partial;
+	int r = claims_build(&api->claims, req, ev, now_s, &claims, err);
+
+	if (r == 0)
+		r = jwt_sign(api->keys, claims, &token, err);
+	json_decref(claims);
+	if (r < 0)
+		return r;
+	reply = json_pack("{s:s}", field, token.bytes);
+	partial = partial_errors(api, req);
+	if (json_array_size(partial) && reply)
+		(void)json_object_set(reply, "partialErrors", partial);
+	json_decref(partial);
+	return reply_json(reply, NO_STORE, ret, err);
+}
+
+static void decision_report(const struct api *api, const struct refusals *refusals,
+			    const struct checked_evidence *ev, uint64_t started_ms)
+{
+	char codes[CODES_MAX] = "";
+	size_t at = 0;
+	struct verifier_decision d = {
+		.is_accepted = refusals->n == 0,
+		.codes = codes,
+		.reason = refusals->n ? refusals->items[0].msg : "",
+		.anchor = ev->ak.anchor,
+		.instance = ev->ak.instance.name,
+		.image = ev->launch.image_digest ? ev->launch.image_digest : "",
+		.took_ms = api->clock_ms() - started_ms,
+	};
+
+	for (size_t i = 0; i < refusals_kept(refusals) && at < sizeof(codes) - 8; i++)
+		at += (size_t)snprintf(codes + at, sizeof(codes) - at, "%s%s", i ? "," : "",
+				       tl_catalogue_find(refusals->items[i].code)->id);
+	if (api->decided)
+		api->decided(api->decided_ctx, &d);
+}
+
+/* The body may name the challenge too; then it must be the one of the path. */
+static int challenge_check(struct api *api, const struct api_request *req,
+			   const struct resource *res, const struct verify_request *body,
+			   const char *name, uint8_t ret_nonce[CHALLENGE_NONCE_BYTES],
+			   struct tl_error *err)
+{
+	if (body->challenge && strcmp(body->challenge, name) != 0)
+		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
+			       "'challenge' is not the challenge of the path");
+	return challenge_redeem(api->minter, req->now_s, res, ret_nonce, err);
+}
+
+static int verify(struct api *api, const struct api_request *req, const struct resource *res,
+		  enum request_kind kind, const char *field, struct api_reply *ret,
+		  struct tl_error *err)
+{
+	auto_verify_request struct verify_request *body = NULL;
+	auto_checked_evidence struct checked_evidence ev = { 0 };
+	char name[sizeof(struct resource) + 64];
+	uint8_t nonce[CHALLENGE_NONCE_BYTES];
+	struct refusals refusals = { 0 };
+	uint64_t started_ms = api->clock_ms();
+	int r = verify_request_parse(kind, req->body, req->body_n, &body, err);
+
+	(void)snprintf(name, sizeof(name), "projects/%s/locations/%s/challenges/%s", res->project,
+		       res->location, res->challenge);
+	if (r == 0)
+		r = challenge_check(api, req, res, body, name, nonce, err);
+	if (r < 0)
+		refuse_error(&refusals, err);
+	else
+		evidence_check(&api->rules, body, nonce, sizeof(nonce), name, req->now_s, &ev,
+			       &refusals);
+	decision_report(api, &refusals, &ev, started_ms);
+	if (refusals.n) {
+		api_refuse(&refusals, ret);
+		return 0;
+	}
+	return token_issue(api, body, &ev, req->now_s, field, ret, err);
+}
+
+static int serve_verify_space(struct api *api, const struct api_request *req,
+			      const struct resource *res, struct api_reply *ret,
+			      struct tl_error *err)
+{
+	return verify(api, req, res, REQUEST_CONFIDENTIAL_SPACE, "attestationToken", ret, err);
+}
+
+static int serve_verify_attestation(struct api *api, const struct api_request *req,
+				    const struct resource *res, struct api_reply *ret,
+				    struct tl_error *err)
+{
+	return verify(api, req, res, REQUEST_ATTESTATION, "oidcClaimsToken", ret, err);
+}
+
+static const struct route routes[] = {
+	{ "GET", "/healthz", NULL, false, false, serve_health },
+	{ "GET", "/.well-known/openid-configuration", NULL, false, false, serve_discovery },
+	{ "GET", JWKS_PATH, NULL, false, false, serve_jwks },
+	{ "GET", "/v1/", "", false, true, serve_location },
+	{ "POST", "/v1/", "/challenges", false, true, serve_challenge },
+	{ "POST", "/v1/", ":verifyConfidentialSpace", true, true, serve_verify_space },
+	{ "POST", "/v1/", ":verifyAttestation", true, true, serve_verify_attestation },
+};
+
+static bool route_fits(const struct route *route, const char *path, struct resource *ret)
+{
+	size_t head = strlen(route->prefix), n = strlen(path), tail;
+
+	if (!route->suffix)
+		return strcmp(path, route->prefix) == 0;
+	tail = strlen(route->suffix);
+	return n >= head + tail && tl_str_starts_with(path, route->prefix) &&
+	       tl_str_ends_with(path, route->suffix) &&
+	       resource_parse(path + head, n - head - tail, ret) == 0 &&
+	       (ret->challenge[0] != '\0') == route->has_challenge;
+}
+
+static int caller_check(const struct api *api, const char *authorization, struct tl_error *err)
+{
+	uint8_t digest[TL_HASH_SIZE_MAX];
+	const char *token;
+	unsigned int known = 0;
+
+	if (!api->callers || api->callers->n == 0)
+		return 0;
+	if (!authorization || !tl_str_starts_with(authorization, BEARER))
+		return tl_fail(err, TL_E_VERIFY_CALLER, EACCES,
+			       "the request has no header 'Authorization: Bearer <token>'");
+	token = authorization + strlen(BEARER);
+	if (tl_digest(TL_SHA256, token, strlen(token), digest) < 0)
+		return tl_fail(err, TL_E_INTERNAL, EIO, "SHA-256 failed");
+	for (size_t i = 0; i < api->callers->n; i++)
+		known |= CRYPTO_memcmp(digest, api->callers->digests[i], 32) == 0;
+	return known ? 0
+		     : tl_fail(err, TL_E_VERIFY_CALLER, EACCES,
+			       "the bearer token is not a known "
+			       "caller's");
+}
+
+static int dispatch(struct api *api, const struct api_request *req, struct api_reply *ret,
+		    struct tl_error *err)
+{
+	bool is_known_path = false;
+
+	for (size_t i = 0; i < TL_ARRAY_SIZE(routes); i++) {
+		const struct route *route = &routes[i];
+		struct resource res = { 0 };
+		int r = 0;
+
+		if (!route_fits(route, req->path, &res))
+			continue;
+		is_known_path = true;
+		if (strcmp(route->method, req->method) != 0)
+			continue;
+		if (route->is_for_callers)
+			r = caller_check(api, req->authorization, err);
+		return r < 0 ? r : route->serve(api, req, &res, ret, err);
+	}
+	return tl_fail(err, TL_E_VERIFY_ROUTE, ENOENT, "%s '%.200s' is not served%s", req->method,
+		       req->path, is_known_path ? "; the path is, with another method" : "");
+}
+
+void api_handle(struct api *api, const struct api_request *req, struct api_reply *ret)
+{
+	struct tl_error err = { 0 };
+
+	*ret = (struct api_reply){ 0 };
+	if (dispatch(api, req, ret, &err) < 0) {
+		api_reply_done(ret);
+		api_fail(&err, ret);
+	}
+}
+
+int api_callers_read(const char *text, size_t n, struct api_callers *ret, struct tl_error *err)
+{
+	struct api_callers callers = { 0 };
+	uint8_t digest[TL_HASH_SIZE_MAX];
+
+	while (n) {
+		const char *end = memchr(text, '\n', n);
+		size_t len = end ? (size_t)(end - text) : n;
+
+		if (len && (len < CALLER_MIN_LEN || len > API_CALLER_TOKEN_MAX ||
+			    callers.n == API_CALLERS_MAX))
+			return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL,
+				       "callers: line %zu: at most %d tokens, each of %d to %d "
+				       "characters",
+				       callers.n + 1, API_CALLERS_MAX, CALLER_MIN_LEN,
+				       API_CALLER_TOKEN_MAX);
+		if (len && tl_digest(TL_SHA256, text, len, digest) < 0)
+			return tl_fail(err, TL_E_INTERNAL, EIO, "SHA-256 failed");
+		if (len)
+			memcpy(callers.digests[callers.n++], digest, 32);
+		text += end ? len + 1 : len;
+		n -= end ? len + 1 : len;
+	}
+	if (callers.n == 0)
+		return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL, "callers: the file has no token");
+	*ret = callers;
+	return 0;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api_error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+#include <openssl/crypto.h>
+
+#include <teelaunch/buf.h>
+#include <teelaunch/cleanup.h>
+
+#define MESSAGE_MAX ((size_t)REFUSALS_MAX * (TL_ERROR_MSG_MAX + 16))
+
+struct status_row {
+	enum tl_code code;
+	int http;
+	const char *status; /* google.rpc.Code */
+};
+
+/* The first row that fits; evidence that was refused is the last one. */
+static const struct status_row statuses[] = {
+	{ TL_E_VERIFY_REQUEST, 400, "INVALID_ARGUMENT" },
+	{ TL_E_VERIFY_UNSUPPORTED, 400, "INVALID_ARGUMENT" },
+	{ TL_E_VERIFY_TOKEN_OPTIONS, 400, "INVALID_ARGUMENT" },
+	{ TL_E_VERIFY_TOO_LARGE, 413, "INVALID_ARGUMENT" },
+	{ TL_E_VERIFY_ROUTE, 404, "NOT_FOUND" },
+	{ TL_E_VERIFY_CALLER, 401, "UNAUTHENTICATED" },
+	/* Not 401 or 403: what helps is a new challenge, not another credential. */
+	{ TL_E_VERIFY_CHALLENGE_EXPIRED, 400, "FAILED_PRECONDITION" },
+	{ TL_E_VERIFY_CHALLENGE_USED, 400, "FAILED_PRECONDITION" },
+	{ TL_E_VERIFY_SERVER, 503, "UNAVAILABLE" },
+	{ TL_E_NO_MEMORY, 503, "UNAVAILABLE" },
+	{ TL_E_INTERNAL, 500, "INTERNAL" },
+	{ TL_OK, 403, "PERMISSION_DENIED" },
+};
+
+static const struct status_row *status_find(enum tl_code code)
+{
+	const struct status_row *row = statuses;
+
+	while (row->code != TL_OK && row->code != code)
+		row++;
+	return row;
+}
+
+static json_t *detail_json(const struct tl_error *err)
+{
+	return json_pack("{s:s, s:s, s:s, s:{s:s}}", "@type",
+			 "type.googleapis.com/google.rpc.ErrorInfo", "reason",
+			 tl_catalogue_find(err->code)->id, "domain", "teelaunch", "metadata",
+			 "message", err->msg);
+}
+
+static int message_build(const struct refusals *r, struct tl_buf *ret)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < refusals_kept(r); i++)
+		rc = tl_buf_printf(ret, "%s%s: %s", i ? "; " : "",
+				   tl_catalogue_find(r->items[i].code)->id, r->items[i].msg);
+	if (rc == 0 && r->n > REFUSALS_MAX)
+		rc = tl_buf_printf(ret, "; and %zu more", r->n - REFUSALS_MAX);
+	return rc;
+}
+
+void api_refuse(const struct refusals *r, struct api_reply *ret)
+{
+	const struct status_row *row = status_find(r->items[0].code);
+	auto_buf struct tl_buf message = { .max_bytes = MESSAGE_MAX };
+	json_t *details = json_array(), *error;
+
+	ret->status = row->http;
+	ret->cache = "no-store";
+	for (size_t i = 0; i < refusals_kept(r); i++)
+		(void)json_array_append_new(details, detail_json(&r->items[i]));
+	(void)message_build(r, &message);
+	error = json_pack("{s:{s:i, s:s, s:s, s:o}}", "error", "code", row->http, "message",
+			  tl_buf_str(&message), "status", row->status, "details", details);
+	ret->body = error ? json_dumps(error, JSON_COMPACT) : NULL;
+	ret->body_n = ret->body ? strlen(ret->body) : 0;
+	json_decref(error);
+}
+
+void api_fail(const struct tl_error *err, struct api_reply *ret)
+{
+	struct refusals r = { 0 };
+
+	refuse_error(&r, err);
+	api_refuse(&r, ret);
+}
+
+void api_reply_done(struct api_reply *r)
+{
+	if (r->body)
+		OPENSSL_cleanse(r->body, r->body_n);
+	free(r->body);
+	*r = (struct api_reply){ 0 };
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "claims.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <teelaunch/cleanup.h>
+
+/* Takes over @consume_value; remembers failure in @r, so that a chain of these reads as a list. */
+static void put(json_t *object, const char *name, json_t *consume_value, int *r)
+{
+	if (!consume_value || json_object_set_new(object, name, consume_value) < 0)
+		*r = -ENOMEM;
+}
+
+static json_t *strings_json(const struct tl_strv *v)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < v->n; i++) {
+		if (json_array_append_new(array, json_string(v->items[i])) < 0) {
+			json_decref(array);
+			return NULL;
+		}
+	}
+	return array;
+}
+
+static json_t *variables_json(const struct tl_kvs *v)
+{
+	json_t *object = json_object();
+
+	for (size_t i = 0; i < v->n; i++) {
+		if (json_object_set_new(object, v->items[i].key, json_string(v->items[i].value)) <
+		    0) {
+			json_decref(object);
+			return NULL;
+		}
+	}
+	return object;
+}
+
+static json_t *container_json(const struct launch_claims *l)
+{
+	json_t *c = json_object();
+	int r = 0;
+
+	put(c, "image_reference", json_string(l->image_ref), &r);
+	put(c, "image_digest", json_string(l->image_digest), &r);
+	put(c, "image_id", json_string(l->image_id), &r);
+	put(c, "restart_policy", json_string(l->restart_policy), &r);
+	put(c, "args", strings_json(&l->args), &r);
+	put(c, "env", variables_json(&l->env), &r);
+	put(c, "cmd_override", strings_json(&l->override_args), &r);
+	put(c, "env_override", variables_json(&l->override_env), &r);
+	if (r == 0)
+		return c;
+	json_decref(c);
+	return NULL;
+}
+
+static json_t *gce_json(const struct gce_instance *g)
+{
+	char number[24], id[24];
+
+	(void)snprintf(number, sizeof(number), "%" PRIu64, g->project_number);
+	(void)snprintf(id, sizeof(id), "%" PRIu64, g->instance_id);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s}", "zone", g->zone, "project_id", g->project_id,
+			 "project_number", number, "instance_name", g->name, "instance_id", id);
+}
+
+static json_t *submods_json(const struct checked_evidence *ev)
+{
+	json_t *s = json_object();
+	int r = 0;
+
+	put(s, "container", container_json(&ev->launch), &r);
+	put(s, "confidential_space",
+	    json_pack("{s:{s:b}}", "monitoring_enabled", "memory", ev->launch.is_memory_monitored),
+	    &r);
+	if (ev->ak.has_instance)
+		put(s, "gce", gce_json(&ev->ak.instance), &r);
+	if (r == 0)
+		return s;
+	json_decref(s);
+	return NULL;
+}
+
+static json_t *subject_json(const struct ak_identity *ak)
+{
+	const struct gce_instance *g = &ak->instance;
+
+	if (ak->has_instance)
+		return json_sprintf("https://www.googleapis.com/compute/v1/projects/%s/zones/%s/"
+				    "instances/%s",
+				    g->project_id, g->zone, g->name);
+	return json_sprintf("urn:teelaunch:ak:%s", ak->key_sha256);
+}
+
+/* One nonce is a string, several are a list: RFC 9711, 4.1. */
+static json_t *nonce_json(const struct tl_strv *nonces)
+{
+	return nonces->n == 1 ? json_string(nonces->items[0]) : strings_json(nonces);
+}
+
+static void put_evidence(json_t *c, const struct claims_options *opt,
+			 const struct checked_evidence *ev, int *r)
+{
+	put(c, "eat_profile", json_string(CLAIMS_PROFILE), r);
+	put(c, "secboot", json_boolean(ev->boot.is_secure_boot), r);
+	if (ev->ak.has_instance)
+		put(c, "oemid", json_integer(CLAIMS_OEMID_GOOGLE), r);
+	put(c, "hwmodel", json_string(ev->ak.anchor), r);
+	put(c, "swname", json_string(opt->swname), r);
+	put(c, "swversion", opt->swversion ? json_pack("[s]", opt->swversion) : json_array(), r);
+	put(c, "dbgstat",
+	    json_string(ev->boot.is_debug_disabled ? "disabled-since-boot" : "enabled"), r);
+	put(c, "submods", submods_json(ev), r);
+	put(c, "google_service_accounts", strings_json(&ev->service_accounts), r);
+}
+
+int claims_build(const struct claims_options *opt, const struct verify_request *req,
+		 const struct checked_evidence *ev, int64_t now_s, json_t **ret,
+		 struct tl_error *err)
+{
+	json_t *c = json_object();
+	int r = 0;
+
+	put(c, "iss", json_string(opt->issuer), &r);
+	put(c, "sub", subject_json(&ev->ak), &r);
+	if (!tl_str_is_empty(req->audience))
+		put(c, "aud", json_string(req->audience), &r);
+	put(c, "iat", json_integer(now_s), &r);
+	put(c, "nbf", json_integer(now_s), &r);
+	put(c, "exp", json_integer(now_s + (int64_t)opt->ttl_s), &r);
+	if (req->nonces.n)
+		put(c, "eat_nonce", nonce_json(&req->nonces), &r);
+	put_evidence(c, opt, ev, &r);
+	if (r < 0) {
+		json_decref(c);
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for claims");
+	}
+	*ret = c;
+	return 0;
+}

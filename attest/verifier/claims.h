@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The claims of a token: those of a Confidential Space token (EAT, RFC 9711), made of nothing but
+ * checked evidence and the verifier's own options. Pure.
+ *
+ *   hwmodel    name under which the root that vouches was given (--ak-roots NAME=PEM)
+ *   oemid      11129 (Google) only if the AK's certificate has Google's instance extension
+ *   swname     an option: which software booted isn't judged without reference values
+ *   swversion  an option, empty by default, for the same reason
+ *   sub        the instance's URL as on Google Cloud, else "urn:teelaunch:ak:<sha256 of the AK>"
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include <teelaunch/error.h>
+
+#include "evidence_check.h"
+
+#define CLAIMS_TTL_S_DEFAULT  3600
+#define CLAIMS_TTL_S_MAX      86400
+#define CLAIMS_OEMID_GOOGLE   11129
+#define CLAIMS_SWNAME_DEFAULT "CONFIDENTIAL_SPACE"
+#define CLAIMS_PROFILE                                                                             \
+	"https://cloud.google.com/confidential-computing/confidential-space/docs/reference/"       \
+	"token-claims"
+
+struct claims_options {
+	const char *issuer;
+	const char *swname;
+	const char *swversion; /* NULL: the claim is an empty list */
+	uint64_t ttl_s;
+};
+
+/** @ret  a new reference, set on success only. TL_E_NO_MEMORY or TL_E_INTERNAL. */
+int claims_build(const struct claims_options *opt, const struct verify_request *req,
+		 const struct checked_evidence *ev, int64_t now_s, json_t **ret,
+		 struct tl_error *err);

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "evidence_check.h"
+
+#include <teelaunch/cleanup.h>
+
+void checked_evidence_done(struct checked_evidence *e)
+{
+	ak_identity_done(&e->ak);
+	launch_claims_done(&e->launch);
+	tl_strv_done(&e->service_accounts);
+	*e = (struct checked_evidence){ 0 };
+}
+
+static void firmware_check(const struct verify_request *req, struct checked_evidence *ret,
+			   struct refusals *refusals)
+{
+	auto_firmware_log struct firmware_log log = { 0 };
+	uint16_t banks[REQUEST_BANKS_MAX];
+	struct tl_error err = { 0 };
+
+	if (firmware_log_parse(req->firmware_log.data, req->firmware_log.len_bytes, &log, &err) <
+	    0) {
+		refuse_error(refusals, &err);
+		return;
+	}
+	for (size_t i = 0; i < req->banks_n; i++)
+		banks[i] = req->banks[i].hash;
+	firmware_replay_check(&log, req, refusals);
+	boot_claims_read(&log, banks, req->banks_n, &ret->boot, refusals);
+}
+
+static void identities_check(const struct identity_keys *keys, const struct verify_request *req,
+			     const char *audience, int64_t now_s, struct checked_evidence *ret,
+			     struct refusals *refusals)
+{
+	for (size_t i = 0; i < req->id_tokens_n; i++) {
+		auto_free char *email = NULL;
+		struct tl_error err = { 0 };
+
+		if (identity_check(keys, &req->id_tokens[i], audience, now_s, &email, &err) < 0)
+			refuse_error(refusals, &err);
+		else if (tl_strv_add(&ret->service_accounts, email) < 0)
+			refuse(refusals, TL_E_NO_MEMORY, "memory for service accounts");
+	}
+}
+
+void evidence_check(const struct evidence_rules *rules, const struct verify_request *req,
+		    const uint8_t *nonce, size_t nonce_n, const char *audience, int64_t now_s,
+		    struct checked_evidence *ret, struct refusals *refusals)
+{
+	struct tl_error err = { 0 };
+
+	if (ak_chain_verify(rules->anchors, &req->ak_cert, req->chain, req->chain_n, now_s,
+			    &ret->ak, &err) < 0)
+		refuse_error(refusals, &err);
+	quotes_check(req, nonce, nonce_n, ret->ak.key, refusals);
+	firmware_check(req, ret, refusals);
+	launch_log_check(req, &ret->launch, refusals);
+	if (rules->identity)
+		identities_check(rules->identity, req, audience, now_s, ret, refusals);
+}

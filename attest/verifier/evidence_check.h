@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All checks of one machine's evidence, in one place. Pure but for OpenSSL: time and nonce are
+ * values, so evidence can be judged offline, and again.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include <teelaunch/str.h>
+
+#include "ak_chain.h"
+#include "boot_claims.h"
+#include "identity.h"
+#include "launch_log.h"
+#include "quote.h"
+#include "refusals.h"
+#include "request.h"
+
+/* What the evidence is held against; borrowed. */
+struct evidence_rules {
+	const struct ak_anchors *anchors;
+	const struct identity_keys *identity; /* NULL: identity tokens are not looked at */
+};
+
+/* What was checked, and nothing else. */
+struct checked_evidence {
+	struct ak_identity ak;
+	struct boot_claims boot;
+	struct launch_claims launch;
+	struct tl_strv service_accounts; /* empty without identity rules */
+};
+void checked_evidence_done(struct checked_evidence *e);
+#define auto_checked_evidence __attribute__((cleanup(checked_evidence_done)))
+
+/**
+ * @nonce     that the quotes must carry
+ * @audience  that identity tokens must be for: the challenge's name
+ * @ret       owned by the caller in any case; means something only if nothing was refused
+ * @refusals  gets every check that failed
+ */
+void evidence_check(const struct evidence_rules *rules, const struct verify_request *req,
+		    const uint8_t *nonce, size_t nonce_n, const char *audience, int64_t now_s,
+		    struct checked_evidence *ret, struct refusals *refusals);

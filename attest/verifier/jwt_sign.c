@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "jwt_sign.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/bio.h>
+#include <openssl/bn.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+
+#include <teelaunch/buf.h>
+#include <teelaunch/cleanup.h>
+#include <teelaunch/encoding.h>
+
+#include "jwk.h"
+
+#define ES256_HALF    32
+#define SIGNATURE_MAX 1024
+#define JWT_MAX       (4 * 1024 * 1024)
+
+struct token_key {
+	EVP_PKEY *key;
+	const char *alg;
+	char kid[JWK_KID_MAX];
+};
+
+struct token_keys {
+	struct token_key items[TOKEN_KEYS_MAX];
+	size_t n;
+};
+
+struct token_keys *token_keys_new(void)
+{
+	return calloc(1, sizeof(struct token_keys));
+}
+
+struct token_keys *token_keys_free(struct token_keys *k)
+{
+	for (size_t i = 0; k && i < k->n; i++)
+		EVP_PKEY_free(k->items[i].key);
+	free(k);
+	return NULL;
+}
+
+size_t token_keys_count(const struct token_keys *k)
+{
+	return k->n;
+}
+
+const char *token_keys_alg(const struct token_keys *k)
+{
+	return k->items[0].alg;
+}
+
+/* An encrypted key is refused instead of asking on the terminal. */
+static int no_passphrase(char *buf, int size, int rwflag, void *ctx)
+{
+	(void)buf;
+	(void)size;
+	(void)rwflag;
+	(void)ctx;
+	return -1;
+}
+
+int token_keys_add(struct token_keys *k, const struct tl_secret *pem, struct tl_error *err)
+{
+	struct token_key *item = &k->items[k->n];
+	EVP_PKEY *key = NULL;
+	BIO *bio;
+
+	if (k->n == TOKEN_KEYS_MAX)
+		return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL, "more than %d token keys",
+			       TOKEN_KEYS_MAX);
+	bio = BIO_new_mem_buf(pem->bytes, (int)pem->len_bytes);
+	if (bio)
+		key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
+	BIO_free(bio);
+	ERR_clear_error();
+	if (!key)
+		return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL,
+			       "the token key is no unencrypted PEM private key");
+	item->alg = jwk_alg(key);
+	if (!item->alg || jwk_thumbprint(key, item->kid) < 0) {
+		EVP_PKEY_free(key);
+		return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL,
+			       "the token key is neither RSA of 2048 to 4096 bits nor P-256");
+	}
+	for (size_t i = 0; i < k->n; i++) {
+		if (strcmp(k->items[i].kid, item->kid) == 0) {
+			EVP_PKEY_free(key);
+			return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL,
+				       "the token key is given twice");
+		}
+	}
+	item->key = key;
+	k->n++;
+	return 0;
+}
+
+json_t *token_keys_jwks(const struct token_keys *k)
+{
+	json_t *keys = json_array();
+
+	for (size_t i = 0; i < k->n; i++) {
+		json_t *jwk = jwk_public(k->items[i].key);
+
+		if (!jwk || json_object_set_new(jwk, "use", json_string("sig")) < 0 ||
+		    json_object_set_new(jwk, "alg", json_string(k->items[i].alg)) < 0 ||
+		    json_object_set_new(jwk, "kid", json_string(k->items[i].kid)) < 0 ||
+		    json_array_append_new(keys, jwk) < 0) {
+			json_decref(keys);
+			return NULL;
+		}
+	}
+	return json_pack("{s:o}", "keys", keys);
+}
+
+static int part_append(struct tl_buf *ret, const void *data, size_t n)
+{
+	auto_free char *text = tl_base64_encode(TL_BASE64_URL, data, n);
+
+	if (!text)
+		return -ENOMEM;
+	if (ret->len_bytes && tl_buf_append_u8(ret, '.') < 0)
+		return -ENOBUFS;
+	return tl_buf_append_str(ret, text);
+}
+
+static int json_append(struct tl_buf *ret, const json_t *value)
+{
+	auto_free char *text = json_dumps(value, JSON_COMPACT);
+
+	return text ? part_append(ret, text, strlen(text)) : -ENOMEM;
+}
+
+/* r || s of 32 bytes each, out of OpenSSL's DER. */
+static int ecdsa_raw(uint8_t *sig, size_t *n)
+{
+	const unsigned char *p = sig;
+	ECDSA_SIG *es = d2i_ECDSA_SIG(NULL, &p, (long)*n);
+	int r = -EIO;
+
+	if (es && BN_bn2binpad(ECDSA_SIG_get0_r(es), sig, ES256_HALF) == ES256_HALF &&
+	    BN_bn2binpad(ECDSA_SIG_get0_s(es), sig + ES256_HALF, ES256_HALF) == ES256_HALF) {
+		*n = 2 * ES256_HALF;
+		r = 0;
+	}
+	ECDSA_SIG_free(es);
+	return r;
+}
+
+static int signature_append(struct tl_buf *text, const struct token_key *k)
+{
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	uint8_t sig[SIGNATURE_MAX];
+	size_t n = sizeof(sig);
+	bool is_signed = ctx && EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, k->key) == 1 &&
+			 EVP_DigestSign(ctx, sig, &n, text->data, text->len_bytes) == 1;
+	int r = is_signed ? 0 : -EIO;
+
+	EVP_MD_CTX_free(ctx);
+	if (r == 0 && strcmp(k->alg, "ES256") == 0)
+		r = ecdsa_raw(sig, &n);
+	ERR_clear_error();
+	return r < 0 ? r : part_append(text, sig, n);
+}
+
+int jwt_sign(const struct token_keys *k, const json_t *claims, struct tl_secret *ret,
+	     struct tl_error *err)
+{
+	const struct token_key *key = &k->items[0];
+	auto_buf struct tl_buf text = { .max_bytes = JWT_MAX };
+	json_t *header =
+		json_pack("{s:s, s:s, s:s}", "alg", key->alg, "kid", key->kid, "typ", "JWT");
+	int r = header ? json_append(&text, header) : -ENOMEM;
+
+	json_decref(header);
+	if (r == 0)
+		r = json_append(&text, claims);
+	if (r == 0)
+		r = signature_append(&text, key);
+	if (r == 0)
+		r = tl_secret_set(ret, text.data, text.len_bytes);
+	return r < 0 ? tl_fail(err, TL_E_INTERNAL, -r, "the token can't be signed") : 0;
+}

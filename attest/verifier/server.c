@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <microhttpd.h>
+
+#include <teelaunch/buf.h>
+#include <teelaunch/cleanup.h>
+#include <teelaunch/clock.h>
+#include <teelaunch/deadline.h>
+
+#define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.2:+VERS-TLS1.3"
+#define BACKLOG        64
+
+struct server {
+	struct MHD_Daemon *daemon;
+	struct api *api;
+};
+
+/* One request under way. */
+struct exchange {
+	struct tl_buf body;
+	struct tl_deadline deadline;
+	bool is_too_large;
+};
+
+/* "[::1]:0" or "127.0.0.1:0" in two parts. */
+static int address_split(const char *text, char *ret_host, size_t host_cap, const char **ret_port)
+{
+	const char *colon = strrchr(text, ':');
+	size_t n = colon ? (size_t)(colon - text) : 0;
+
+	if (!n || n >= host_cap)
+		return -EINVAL;
+	if (text[0] == '[' && text[n - 1] == ']') {
+		text++;
+		n -= 2;
+	} else if (memchr(text, ':', n)) {
+		return -EINVAL;
+	}
+	memcpy(ret_host, text, n);
+	ret_host[n] = '\0';
+	*ret_port = colon + 1;
+	return 0;
+}
+
+static int port_of(int fd, uint16_t *ret)
+{
+	struct sockaddr_storage addr = { 0 };
+	socklen_t n = sizeof(addr);
+
+	if (getsockname(fd, (struct sockaddr *)&addr, &n) < 0)
+		return -errno;
+	*ret = ntohs(addr.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&addr)->sin6_port
+						: ((struct sockaddr_in *)&addr)->sin_port);
+	return 0;
+}
+
+int server_listen(const char *listen_at, int *ret_fd, uint16_t *ret_port, struct tl_error *err)
+{
+	const struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+					.ai_socktype = SOCK_STREAM };
+	struct addrinfo *at = NULL;
+	char host[64];
+	const char *port;
+	auto_close int fd = -1;
+	const int one = 1;
+	int r;
+
+	if (address_split(listen_at, host, sizeof(host), &port) < 0 ||
+	    getaddrinfo(host, port, &hints, &at) != 0)
+		return tl_fail(err, TL_E_USAGE, EINVAL,
+			       "--listen '%s' must be a numeric address and port, like "
+			       "127.0.0.1:8443 or [::1]:0",
+			       listen_at);
+	fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	r = fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+			    bind(fd, at->ai_addr, at->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0
+		    ? -errno
+		    : port_of(fd, ret_port);
+	freeaddrinfo(at);
+	if (r < 0)
+		return tl_fail_sys(err, TL_E_VERIFY_SERVER, -r, "can't listen on '%s'", listen_at);
+	*ret_fd = take_fd(fd);
+	return 0;
+}
+
+static enum MHD_Result reply_send(struct MHD_Connection *c, const struct api_reply *reply)
+{
+	static char busy[] = "{}";
+	bool has_body = reply->body != NULL;
+	struct MHD_Response *response = MHD_create_response_from_buffer(
+		has_body ? reply->body_n : sizeof(busy) - 1, has_body ? reply->body : busy,
+		MHD_RESPMEM_MUST_COPY);
+	enum MHD_Result r = MHD_NO;
+
+	if (response &&
+	    MHD_add_response_header(response, "Content-Type", "application/json") == MHD_YES &&
+	    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") == MHD_YES &&
+	    MHD_add_response_header(response, "Cache-Control",
+				    reply->cache ? reply->cache : "no-store") == MHD_YES)
+		r = MHD_queue_response(c, (unsigned int)reply->status, response);
+	if (response)
+		MHD_destroy_response(response);
+	return r;
+}
+
+static enum MHD_Result refuse_send(struct MHD_Connection *c)
+{
+	auto_api_reply struct api_reply reply = { 0 };
+	struct tl_error err = { 0 };
+
+	(void)tl_fail(&err, TL_E_VERIFY_TOO_LARGE, EFBIG, "the body is larger than %d bytes",
+		      REQUEST_BODY_MAX);
+	api_fail(&err, &reply);
+	return reply_send(c, &reply);
+}
+
+/* True if the request says itself that it will be too large: then its body isn't waited for. */
+static bool is_announced_too_large(struct MHD_Connection *c)
+{
+	const char *text = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Length");
+	uint64_t n;
+
+	return text && tl_str_parse_u64(text, REQUEST_BODY_MAX, &n) < 0;
+}
+
+static enum MHD_Result request_begin(struct MHD_Connection *c, void **ret)
+{
+	struct exchange *x;
+
+	if (is_announced_too_large(c))
+		return refuse_send(c);
+	x = calloc(1, sizeof(*x));
+	if (!x)
+		return MHD_NO;
+	tl_buf_init(&x->body, REQUEST_BODY_MAX);
+	x->deadline = tl_deadline_in(tl_clock_mono_ms(), SERVER_REQUEST_S * UINT64_C(1000));
+	*ret = x;
+	return MHD_YES;
+}
+
+static enum MHD_Result request_take(struct exchange *x, const char *data, size_t *n)
+{
+	if (tl_deadline_is_past(x->deadline, tl_clock_mono_ms()))
+		return MHD_NO;
+	if (!x->is_too_large && tl_buf_append(&x->body, data, *n) < 0) {
+		x->is_too_large = true;
+		tl_buf_done(&x->body);
+	}
+	*n = 0;
+	return MHD_YES;
+}
+
+static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const char *url,
+				  const char *method, const char *version, const char *data,
+				  size_t *data_n, void **state)
+{
+	struct server *s = ctx;
+	struct exchange *x = *state;
+	auto_api_reply struct api_reply reply = { 0 };
+	struct api_request req = { .method = method, .path = url };
+
+	(void)version;
+	if (!x)
+		return request_begin(c, state);
+	if (*data_n)
+		return request_take(x, data, data_n);
+	if (x->is_too_large)
+		return refuse_send(c);
+	req.authorization = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization");
+	req.body = x->body.data ? (const void *)x->body.data : "";
+	req.body_n = x->body.len_bytes;
+	req.now_s = tl_clock_real_s();
+	api_handle(s->api, &req, &reply);
+	return reply_send(c, &reply);
+}
+
+static void on_completed(void *ctx, struct MHD_Connection *c, void **state,
+			 enum MHD_RequestTerminationCode why)
+{
+	struct exchange *x = *state;
+
+	(void)ctx;
+	(void)c;
+	(void)why;
+	if (x)
+		tl_buf_done(&x->body);
+	free(x);
+	*state = NULL;
+}
+
+int server_start(int consume_fd, const struct tl_secret *cert, const struct tl_secret *key,
+		 struct api *api, struct server **ret, struct tl_error *err)
+{
+	struct server *s = calloc(1, sizeof(*s));
+
+	if (!s) {
+		close(consume_fd);
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for the server");
+	}
+	s->api = api;
+	s->daemon = MHD_start_daemon(
+		MHD_USE_TLS | MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL,
+		on_request, s, MHD_OPTION_LISTEN_SOCKET, consume_fd, MHD_OPTION_HTTPS_MEM_CERT,
+		cert->bytes, MHD_OPTION_HTTPS_MEM_KEY, key->bytes, MHD_OPTION_HTTPS_PRIORITIES,
+		TLS_PRIORITIES, MHD_OPTION_CONNECTION_LIMIT, (unsigned int)SERVER_CONNECTIONS_MAX,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)SERVER_IDLE_S,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)SERVER_HEADER_MAX,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+	if (!s->daemon) {
+		free(s);
+		close(consume_fd);
+		return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL,
+			       "the TLS server can't start; its certificate and key must be PEM "
+			       "and belong together");
+	}
+	*ret = s;
+	return 0;
+}
+
+struct server *server_stop(struct server *s)
+{
+	if (s)
+		MHD_stop_daemon(s->daemon);
+	free(s);
+	return NULL;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The API over TLS: the only user of libmicrohttpd. One thread, non-blocking sockets.
+ * Limits: body REQUEST_BODY_MAX, header and line 32 KiB, SERVER_CONNECTIONS_MAX connections,
+ * SERVER_IDLE_S of silence, SERVER_REQUEST_S for one request's body. TLS 1.2 is the least.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include <teelaunch/error.h>
+#include <teelaunch/secret.h>
+
+#include "api.h"
+
+#define SERVER_CONNECTIONS_MAX 256
+#define SERVER_HEADER_MAX      (32 * 1024)
+#define SERVER_IDLE_S          30
+#define SERVER_REQUEST_S       60
+
+/**
+ * Bind and listen on "HOST:PORT", numeric addresses only.
+ * @ret_fd, @ret_port  set on success only. Codes: TL_E_VERIFY_SERVER, TL_E_USAGE.
+ */
+int server_listen(const char *listen, int *ret_fd, uint16_t *ret_port, struct tl_error *err);
+
+struct server;
+/**
+ * @consume_fd  listening socket; taken over in any case
+ * @cert, @key  PEM; borrowed until server_stop()
+ * @api         borrowed until server_stop(); used by the serving thread alone
+ */
+int server_start(int consume_fd, const struct tl_secret *cert, const struct tl_secret *key,
+		 struct api *api, struct server **ret, struct tl_error *err);
+struct server *server_stop(struct server *s);

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The verifier as a service: the Confidential Computing REST API (v1) over TLS, with discovery
+ * document and key set. docs/verifier.md says what it checks, and what it does not.
+ *
+ * One thread serves all connections; it is libmicrohttpd's, named in docs/ARCHITECTURE.md.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <teelaunch/error.h>
+#include <teelaunch/str.h>
+
+/* Reports one verification. No secret, no token. Called on the serving thread; texts borrowed. */
+struct verifier_decision {
+	bool is_accepted;
+	const char *codes;    /* of all refusals: "TL1013,TL1015"; "" if accepted */
+	const char *reason;   /* the first refusal's text; "" if accepted */
+	const char *anchor;   /* root set that vouched; "" if none did */
+	const char *instance; /* name in the AK's certificate, or "" */
+	const char *image;    /* measured image digest, or ""; meaningless if refused */
+	uint64_t took_ms;
+};
+
+/* Everything is borrowed until verifier_start() returns; files are read there, once. */
+struct verifier_options {
+	const char *listen;              /* "127.0.0.1:8443", "[::1]:0"; port 0 = any */
+	const char *tls_cert;            /* PEM file: the server's certificate, then its chain */
+	const char *tls_key;             /* PEM file */
+	const char *issuer;              /* https URL; NULL = "https://<host>:<port>" of listen */
+	struct tl_strv token_keys;       /* PEM files; the first signs */
+	struct tl_strv ak_roots;         /* "NAME=PEM file" */
+	struct tl_strv ak_intermediates; /* PEM files */
+	const char *challenge_key;       /* file of 32 bytes or more; NULL = random */
+	uint64_t challenge_ttl_s;
+	uint64_t token_ttl_s;
+	const char *swname;
+	const char *swversion;       /* NULL = an empty claim */
+	const char *identity_jwks;   /* file; NULL = identity tokens are not looked at */
+	const char *identity_issuer; /* needed with identity_jwks */
+	const char *callers; /* file, one bearer token a line; NULL = callers are not checked */
+	void (*decided)(void *ctx, const struct verifier_decision *d); /* NULL = nobody listens */
+	void *decided_ctx;
+};
+
+struct verifier;
+
+/** Read the files, bind, serve. Codes: TL_E_VERIFY_KEYS, _SERVER, TL_E_IO. */
+int verifier_start(const struct verifier_options *opt, struct verifier **ret, struct tl_error *err);
+uint16_t verifier_port(const struct verifier *v);
+/** Ends the thread; requests under way are cut. NULL is fine. */
+struct verifier *verifier_stop(struct verifier *v);
+static inline void verifier_stopp(struct verifier **v)
+{
+	*v = verifier_stop(*v);
+}
+#define auto_verifier __attribute__((cleanup(verifier_stopp)))
