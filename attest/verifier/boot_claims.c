@@ -79,8 +79,7 @@ static bool is_secure_boot_variable(const struct firmware_event *e)
 {
 	static const char name[SECURE_BOOT_CHARS + 1] = "SecureBoot";
 
-	if (e->type != FIRMWARE_EV_VARIABLE_DRIVER_CONFIG ||
-	    e->data_n < VARIABLE_HEAD + 2 * SECURE_BOOT_CHARS ||
+	if (e->data_n < VARIABLE_HEAD + 2 * SECURE_BOOT_CHARS ||
 	    memcmp(e->data, secure_boot_head, sizeof(secure_boot_head)) != 0)
 		return false;
 	for (size_t i = 0; i < SECURE_BOOT_CHARS; i++)
@@ -90,15 +89,12 @@ static bool is_secure_boot_variable(const struct firmware_event *e)
 	return true;
 }
 
-static bool secure_boot_value(const struct boot *b, size_t i, bool *ret)
+static bool secure_boot_value(const struct firmware_event *e, bool *ret)
 {
-	const struct firmware_event *e = &b->log->events[i];
 	const size_t at = VARIABLE_HEAD + 2 * SECURE_BOOT_CHARS;
 	static const uint8_t one[8] = { 1 };
 	static const uint8_t none[8] = { 0 };
 
-	if (!digest_is_of(b, i, e->data, e->data_n))
-		return false;
 	/* A firmware that doesn't know Secure Boot measures the variable without a value. */
 	if (e->data_n == at && memcmp(e->data + 24, none, 8) == 0)
 		*ret = false;
@@ -109,34 +105,53 @@ static bool secure_boot_value(const struct boot *b, size_t i, bool *ret)
 	return true;
 }
 
+/* What is wrong with an event of PCR 7 before the separator, or NULL. */
+static const char *policy_event_read(const struct boot *b, size_t i, bool *is_seen, bool *ret)
+{
+	const struct firmware_event *e = &b->log->events[i];
+
+	if (!digest_is_of(b, i, e->data, e->data_n))
+		return "an event whose data is not what was measured";
+	if (!is_secure_boot_variable(e))
+		return NULL;
+	if (*is_seen)
+		return "the SecureBoot variable twice";
+	*is_seen = true;
+	return secure_boot_value(e, ret) ? NULL : "a SecureBoot variable that is neither 0 nor 1";
+}
+
+static const char *secure_boot_event_read(const struct boot *b, size_t i, bool *is_closed,
+					  bool *is_seen, bool *ret)
+{
+	const struct firmware_event *e = &b->log->events[i];
+
+	if (is_separator(b, i) != (e->type == FIRMWARE_EV_SEPARATOR))
+		return "a separator with another type or value";
+	if (e->type == FIRMWARE_EV_SEPARATOR) {
+		*is_closed = true;
+		return NULL;
+	}
+	if (!*is_closed)
+		return policy_event_read(b, i, is_seen, ret);
+	return is_secure_boot_variable(e) ? "the SecureBoot variable after the separator" : NULL;
+}
+
 static void secure_boot_read(const struct boot *b, struct boot_claims *ret)
 {
 	bool is_closed = false, is_seen = false;
 
 	for (size_t i = 0; i < b->log->n; i++) {
 		const struct firmware_event *e = &b->log->events[i];
+		const char *fault;
 
 		if (e->pcr != PCR_SECURE_BOOT || e->type == FIRMWARE_EV_NO_ACTION)
 			continue;
-		if (is_separator(b, i) != (e->type == FIRMWARE_EV_SEPARATOR)) {
+		fault = secure_boot_event_read(b, i, &is_closed, &is_seen, &ret->is_secure_boot);
+		if (fault) {
 			refuse(b->refusals, TL_E_VERIFY_BOOT_CLAIMS,
-			       "firmware log, byte %zu: a separator of PCR 7 with another type or "
-			       "value",
-			       e->offset);
+			       "firmware log, byte %zu: PCR 7 has %s", e->offset, fault);
 			return;
 		}
-		if (e->type == FIRMWARE_EV_SEPARATOR)
-			is_closed = true;
-		if (!is_secure_boot_variable(e))
-			continue;
-		if (is_closed || is_seen || !secure_boot_value(b, i, &ret->is_secure_boot)) {
-			refuse(b->refusals, TL_E_VERIFY_BOOT_CLAIMS,
-			       "firmware log, byte %zu: the SecureBoot variable is doubled, after "
-			       "the separator, or not what was measured",
-			       e->offset);
-			return;
-		}
-		is_seen = true;
 	}
 	if (!is_closed)
 		refuse(b->refusals, TL_E_VERIFY_BOOT_CLAIMS,

@@ -5,7 +5,7 @@
  * word of whoever sent the log. Pure.
  *
  * Secure Boot: the variable as measured into PCR 7 before the separator, where only firmware runs.
- * Absent means not enabled.
+ * All events of that part must be what was measured. Absent means not enabled.
  *
  * Debug or production: the kernel command line as GRUB measures it into PCR 8 (EV_IPL,
  * "kernel_cmdline: <path> <arguments>", digest over the text behind the prefix). To keep a command

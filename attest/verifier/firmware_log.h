@@ -21,7 +21,6 @@ enum firmware_event_type {
 	FIRMWARE_EV_NO_ACTION = 0x00000003,
 	FIRMWARE_EV_SEPARATOR = 0x00000004,
 	FIRMWARE_EV_IPL = 0x0000000D,
-	FIRMWARE_EV_VARIABLE_DRIVER_CONFIG = 0x80000001,
 };
 
 /* Borrows from the log's bytes. */
