@@ -169,6 +169,13 @@ static int copy_token(struct scan *s)
 	return copy_bytes(s, 1);
 }
 
+bool json_is_no_memory(const json_error_t *error)
+{
+	enum json_error_code code = json_error_code(error);
+
+	return code == json_error_out_of_memory || code == json_error_unknown;
+}
+
 static int decode(struct scan *s, json_t **ret)
 {
 	json_error_t error;
@@ -176,7 +183,7 @@ static int decode(struct scan *s, json_t **ret)
 
 	json = json_loadb(tl_buf_str(&s->out), s->out.len_bytes, JSON_DECODE_ANY | JSON_ALLOW_NUL,
 			  &error);
-	if (!json && json_error_code(&error) == json_error_out_of_memory)
+	if (!json && json_is_no_memory(&error))
 		return -ENOMEM;
 	if (!json) {
 		s->at = error.position > 0 ? (size_t)error.position : 0;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <teelaunch/str.h>
@@ -33,3 +34,6 @@ int go_json_load(const char *text, size_t n, json_t **ret, struct go_json_fault 
  * Returns 0, -EINVAL or -ENOMEM.
  */
 int go_json_strings(const char *text, size_t max, struct tl_strv *ret, const char **ret_what);
+
+/** Did jansson fail for want of memory? Some of its allocations leave the error unset. */
+bool json_is_no_memory(const json_error_t *error);

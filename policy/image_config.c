@@ -10,6 +10,7 @@
 #include <teelaunch/cleanup.h>
 #include <teelaunch/launch_spec.h>
 
+#include "go_json.h"
 #include "values.h"
 
 struct field_row;
@@ -247,7 +248,7 @@ static int document_load(const struct reader *rd, const char *text, size_t n, js
 		return tl_fail(rd->err, TL_E_IMAGE_CONFIG, EINVAL, "%s: nested deeper than %d",
 			       rd->what, TL_JSON_NESTING_MAX);
 	json = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-	if (!json && json_error_code(&error) == json_error_out_of_memory)
+	if (!json && json_is_no_memory(&error))
 		return out_of_memory(rd);
 	if (!json)
 		/* Not error.text: it quotes the document, which may hold secrets. */

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every allocation of policy/ fails once: each call must then say -ENOMEM, leave its output alone
+ * and give back what it had (the sanitizers watch that). The linker's --wrap puts the functions
+ * below in the way. jansson's own allocations don't fail here: it takes some for syntax errors,
+ * which refuse the launch as well.
+ */
+#include "vectors.h"
+
+#include <errno.h>
+
+#include <teelaunch/cleanup.h>
+#include <teelaunch/env_names.h>
+#include <teelaunch/image_ref.h>
+#include <teelaunch/verdict.h>
+
+/* The allocation that fails, counted down; 0: none does. */
+static size_t fail_at;
+
+static bool fails_now(void)
+{
+	return fail_at && --fail_at == 0;
+}
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+void *__real_reallocarray(void *p, size_t n, size_t size);
+char *__real_strdup(const char *s);
+char *__real_strndup(const char *s, size_t n);
+int __real_vasprintf(char **ret, const char *fmt, va_list ap);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+void *__wrap_reallocarray(void *p, size_t n, size_t size);
+char *__wrap_strdup(const char *s);
+char *__wrap_strndup(const char *s, size_t n);
+int __wrap_vasprintf(char **ret, const char *fmt, va_list ap);
+int __wrap_asprintf(char **ret, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+void *__wrap_malloc(size_t n)
+{
+	return fails_now() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return fails_now() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+	return fails_now() ? NULL : __real_realloc(p, n);
+}
+
+void *__wrap_reallocarray(void *p, size_t n, size_t size)
+{
+	return fails_now() ? NULL : __real_reallocarray(p, n, size);
+}
+
+char *__wrap_strdup(const char *s)
+{
+	return fails_now() ? NULL : __real_strdup(s);
+}
+
+char *__wrap_strndup(const char *s, size_t n)
+{
+	return fails_now() ? NULL : __real_strndup(s, n);
+}
+
+int __wrap_vasprintf(char **ret, const char *fmt, va_list ap)
+{
+	return fails_now() ? -1 : __real_vasprintf(ret, fmt, ap);
+}
+
+int __wrap_asprintf(char **ret, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = fails_now() ? -1 : __real_vasprintf(ret, fmt, ap);
+	va_end(ap);
+	return n;
+}
+
+#define ATTEMPTS_MAX 2000
+
+/* Calls @call with the 1st, 2nd, ... allocation failing until it gets through; -> its result. */
+static int every_allocation_fails(int (*call)(void))
+{
+	for (size_t i = 1; i < ATTEMPTS_MAX; i++) {
+		int r;
+
+		fail_at = i;
+		r = call();
+		if (fail_at) {
+			fail_at = 0;
+			assert_true(i > 2);
+			return r;
+		}
+		/* A shrinking realloc may fail without harm. */
+		if (r != -ENOMEM && r != call())
+			fail_msg("allocation %zu: got %d", i, r);
+	}
+	fail_msg("it never got through");
+	return 0;
+}
+
+static const char good[] =
+	"{\"tee-image-reference\":\"h/p:t\",\"tee-cmd\":\"[\\\"a\\\",null]\",\"tee-env-A\":\"1\","
+	"\"tee-env-B\":\"2\",\"tee-mount\":\"type=tmpfs,source=tmpfs,destination=/a;type=tmpfs,"
+	"source=tmpfs,destination=/proc\",\"tee-signed-image-repos\":\"a,b \",\"ita-region\":\"U\","
+	"\"ita-api-key\":\"k\",\"tee-added-capabilities\":\"[\\\"C\\\"]\",\"tee-enw\":\"\\ud800\","
+	"\"tee-restart-polcy\":\"1\"}";
+
+static int call_spec_good(void)
+{
+	struct tl_launch_spec spec = { .dev_shm_size_kb = 4711 };
+	auto_findings struct tl_findings findings = { 0 };
+	int r = tl_launch_spec_parse(good, strlen(good), NULL, &spec, &findings);
+
+	if (r == 0)
+		tl_launch_spec_done(&spec);
+	else
+		assert_true(spec.dev_shm_size_kb == 4711 && !spec.image_ref);
+	return r;
+}
+
+static int call_spec_bad(void)
+{
+	static const char bad[] =
+		"{\"tee-image-reference\":\"nginx\",\"tee-cmd\":\"x\",\"tee-env-A\":\"\\u0000\","
+		"\"tee-mount\":\"type=tmpfs,source=s,destination=/a,size=x;q\",\"ita-region\":"
+		"\"U\",\"zoo\":1,\"tee-restart-policy\":\"x\"}";
+	struct tl_launch_spec spec = { 0 };
+	auto_findings struct tl_findings findings = { 0 };
+
+	return tl_launch_spec_parse(bad, strlen(bad), NULL, &spec, &findings);
+}
+
+static int call_policy(void)
+{
+	auto_kvs struct tl_kvs labels = { 0 };
+	struct tl_launch_policy policy = { .origin = "untouched" };
+	auto_findings struct tl_findings findings = { 0 };
+	int r = tl_kvs_add(&labels, TL_LABEL_PREFIX "allow_env_override", "A, B");
+
+	if (!r)
+		r = tl_kvs_add(&labels, TL_LABEL_PREFIX "allow_mount_destinations", "/a/../b:c");
+	if (!r)
+		r = tl_kvs_add(&labels, TL_LABEL_PREFIX "log_redirect", " Never ");
+	if (!r)
+		r = tl_kvs_add(&labels, TL_LABEL_PREFIX "monitoring_memory_allow", "always");
+	if (!r)
+		r = tl_kvs_add(&labels, TL_LABEL_PREFIX "allow_cgroup", "1");
+	if (!r)
+		r = tl_launch_policy_parse(&labels, &policy, &findings);
+	if (r == 0)
+		tl_launch_policy_done(&policy);
+	else
+		assert_string_equal(policy.origin, "untouched");
+	return r;
+}
+
+static int call_verdict(void)
+{
+	auto_launch_spec struct tl_launch_spec spec = { 0 };
+	auto_findings struct tl_findings findings = { 0 };
+	struct tl_launch_policy policy = { .origin = "test" };
+	struct tl_verdict_input in = { .spec = &spec, .policies = &policy, .n_policies = 1 };
+	const struct tl_machine_facts facts = { .features = 0 };
+	int r = tl_launch_spec_parse(good, strlen(good), NULL, &spec, &findings);
+
+	if (!r)
+		r = tl_verdict(&in, &findings);
+	if (r == -EPERM)
+		r = tl_machine_check(&spec, &facts, &findings);
+	return r;
+}
+
+static int call_image_config(void)
+{
+	static const char text[] =
+		"{\"os\":\"l\",\"config\":{\"Env\":[\"A=1\"],\"Labels\":{\"a\":\"1\"},"
+		"\"ExposedPorts\":{\"80/"
+		"tcp\":{}},\"User\":\"u\"},\"rootfs\":{\"diff_ids\":[\"x\"]}}";
+	struct tl_image_config config = { .os = (char *)(uintptr_t) "untouched" };
+	struct tl_error err = { 0 };
+	int r = tl_image_config_parse(text, strlen(text), &config, &err);
+
+	if (r == 0) {
+		tl_image_config_done(&config);
+		return r;
+	}
+	assert_string_equal(config.os, "untouched");
+	assert_int_equal(err.class, TL_RETRY);
+	return r;
+}
+
+static int call_image_ref(void)
+{
+	struct tl_image_ref ref = { .tag = (char *)(uintptr_t) "untouched" };
+	int r = tl_image_ref_parse("h/p:t@sha256:0123456789abcdef0123456789abcdef"
+				   "0123456789abcdef0123456789abcdef",
+				   &ref, NULL);
+
+	if (r == 0)
+		tl_image_ref_done(&ref);
+	else
+		assert_string_equal(ref.tag, "untouched");
+	return r;
+}
+
+static int call_merge(void)
+{
+	auto_strv struct tl_strv image = { 0 }, env = { 0 };
+	auto_kvs struct tl_kvs overrides = { 0 };
+	int r = tl_strv_add(&image, "A=1");
+
+	if (!r)
+		r = tl_kvs_add(&overrides, "A", "2");
+	return r ? r : tl_env_merge(&image, &overrides, "host", &env);
+}
+
+static void any_allocation_may_fail(void **state)
+{
+	(void)state;
+	assert_int_equal(every_allocation_fails(call_spec_good), 0);
+	assert_int_equal(every_allocation_fails(call_spec_bad), -EINVAL);
+	assert_int_equal(every_allocation_fails(call_policy), 0);
+	assert_int_equal(every_allocation_fails(call_verdict), -EPERM);
+	assert_int_equal(every_allocation_fails(call_image_config), 0);
+	assert_int_equal(every_allocation_fails(call_image_ref), 0);
+	assert_int_equal(every_allocation_fails(call_merge), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(any_allocation_may_fail) };
+
+	return cmocka_run_group_tests_name("no_memory", tests, NULL, NULL);
+}
