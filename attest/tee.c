@@ -152,7 +152,7 @@ int tl_tee_measure(struct tl_tee *tee, const struct tl_event *event, struct tl_e
 int tl_tee_measure_launch(struct tl_tee *tee, const struct tl_event_list *list,
 			  struct tl_error *err)
 {
-	auto_buf struct tl_buf rehearsal;
+	auto_buf struct tl_buf rehearsal = { 0 };
 	int r = check_open(tee, err);
 
 	tl_buf_init(&rehearsal, TL_CEL_MAX_BYTES);

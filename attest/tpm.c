@@ -203,7 +203,7 @@ static int read_chain(struct tpm *tpm, const char *path, struct tl_error *err)
 {
 	struct tl_error inner = { 0 };
 	auto_bio BIO *pem = NULL;
-	auto_buf struct tl_buf text;
+	auto_buf struct tl_buf text = { 0 };
 	int r;
 
 	tl_buf_init(&text, CHAIN_MAX_BYTES);

@@ -231,7 +231,7 @@ int go_json_strings(const char *text, size_t max, struct tl_strv *ret, const cha
 {
 	auto_strv struct tl_strv list = { 0 };
 	json_auto_t *json = NULL;
-	struct go_json_fault fault;
+	struct go_json_fault fault = { 0 };
 	size_t i;
 	json_t *element;
 	int r = go_json_load(text, strlen(text), &json, &fault);

@@ -62,7 +62,7 @@ struct tl_registry; /* one thread at a time */
 int tl_registry_open(const struct tl_image_ref *ref, const struct tl_registry_options *options,
 		     struct tl_registry **ret, struct tl_error *err);
 /** A second client of the same repository for another thread, with the same credentials. */
-int tl_registry_dup(const struct tl_registry *registry, struct tl_cancel *cancel,
+int tl_registry_dup(const struct tl_registry *from, struct tl_cancel *cancel,
 		    struct tl_registry **ret, struct tl_error *err);
 struct tl_registry *tl_registry_close(struct tl_registry *registry);
 static inline void tl_registry_closep(struct tl_registry **r)

@@ -168,7 +168,7 @@ static int ask_post(const struct exchange *x, struct tl_http_response *ret, stru
 	static const char *const headers[] = {
 		"Content-Type: application/x-www-form-urlencoded; charset=utf-8", NULL
 	};
-	auto_buf struct tl_buf form, scope;
+	auto_buf struct tl_buf form = { 0 }, scope = { 0 };
 	int e;
 
 	tl_buf_init(&form, FORM_BYTES_MAX);
@@ -207,7 +207,7 @@ static int ask_get(const struct exchange *x, struct tl_http_response *ret, struc
 {
 	const char *realm = x->challenge->realm;
 	auto_secret struct tl_secret basic = { 0 };
-	auto_buf struct tl_buf url;
+	auto_buf struct tl_buf url = { 0 };
 	const char *separator = strchr(realm, '?') ? "&" : "?";
 	int e;
 

@@ -114,7 +114,7 @@ static int fetch(struct driver *d, struct tl_error *err)
 
 static int token_load(struct driver *d, const char *path, struct tl_error *err)
 {
-	auto_buf struct tl_buf b;
+	auto_buf struct tl_buf b = { 0 };
 	int r;
 
 	tl_buf_init(&b, TOKEN_BYTES_MAX);

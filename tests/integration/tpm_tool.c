@@ -28,7 +28,7 @@ static const char nonce[] = "nonce of the integration test";
 static int write_file(const char *folder, const char *name, const char *suffix, const void *data,
 		      size_t n)
 {
-	auto_buf struct tl_buf path;
+	auto_buf struct tl_buf path = { 0 };
 	auto_close int fd = -1;
 
 	tl_buf_init(&path, 4096);
@@ -42,7 +42,7 @@ static int write_file(const char *folder, const char *name, const char *suffix, 
 static int write_quote(const char *folder, const struct tl_quote *q)
 {
 	const char *name = tl_hash_name(q->hash);
-	auto_buf struct tl_buf pcrs;
+	auto_buf struct tl_buf pcrs = { 0 };
 	int r = 0;
 
 	tl_buf_init(&pcrs, 4096);

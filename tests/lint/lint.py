@@ -28,7 +28,10 @@ ANALYZER_OFF = (
 
 
 def tidy(entry, options):
-    return ["clang-tidy", "--quiet", "-p", entry["build"], entry["file"]]
+    # The file that defines them can't have them as macros.
+    contracts = [] if entry["file"].endswith("/src/core/error.c") else \
+        ["--extra-arg=-include" + os.path.join(TOP, "tests/lint/contracts.h")]
+    return ["clang-tidy", "--quiet", "-p", entry["build"], *contracts, entry["file"]]
 
 
 def analyzer(entry, options):
@@ -47,7 +50,8 @@ def cppcheck(entry, options):
 
 # Tool -> (command, its version, its configuration, whether it reads the tests too).
 TOOLS = {
-    "clang-tidy": (tidy, ["clang-tidy", "--version"], (".clang-tidy",), True),
+    "clang-tidy": (tidy, ["clang-tidy", "--version"], (".clang-tidy", "tests/lint/contracts.h"),
+                   True),
     "analyzer": (analyzer, ["gcc", "--version"], (), False),
     "cppcheck": (cppcheck, ["cppcheck", "--version"], ("tests/lint/cppcheck.txt", "tests/lint/cppcheck.cfg"),
                  True),

@@ -86,9 +86,10 @@ static int64_t ns_of(const json_t *v, const char *key)
 
 static double random_of(const json_t *v)
 {
-	double r;
+	char *end;
+	double r = strtod(json_string_value(json_object_get(v, "random")), &end);
 
-	assert_int_equal(sscanf(json_string_value(json_object_get(v, "random")), "%lf", &r), 1);
+	assert_int_equal(*end, '\0');
 	return r;
 }
 
