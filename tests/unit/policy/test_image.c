@@ -91,6 +91,12 @@ static void a_reference_that_lacks_something_is_refused_without_repeating_it(voi
 		"h/p:t?x=1",
 		"h/p:t#x",
 		"h/p:" HEX64 HEX64 "0",
+		"h/p-:t",
+		"h/p_:t",
+		"h/p__:t",
+		"h/p--:t",
+		"[::1x]/p:t",
+		"[::1]x/p:t",
 	};
 
 	(void)state;
@@ -122,6 +128,8 @@ static void a_reference_is_bounded(void **state)
 	}
 	memcpy(text + TL_IMAGE_REF_BYTES_MAX - 2, "a:t", 4);
 	assert_int_equal(tl_image_ref_parse(text, &(struct tl_image_ref){ 0 }, NULL), -EINVAL);
+	tl_image_ref_done(NULL);
+	tl_image_config_done(NULL);
 }
 
 static const char full[] =
@@ -157,8 +165,10 @@ static void an_image_configuration_is_read(void **state)
 
 static void an_empty_image_configuration_has_empty_fields(void **state)
 {
-	static const char *const texts[] = { "{}", "{\"config\":null}",
-					     "{\"config\":{\"Env\":null,\"User\":null}}" };
+	static const char *const texts[] = {
+		"{}", "{\"config\":null}",
+		"{\"config\":{\"Env\":[],\"User\":null,\"Labels\":{},\"ExposedPorts\":{}}}"
+	};
 
 	(void)state;
 	for (size_t i = 0; i < 3; i++) {

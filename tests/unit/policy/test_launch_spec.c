@@ -261,6 +261,8 @@ static void a_mistyped_key_is_reported_with_the_nearest_one(void **state)
 		{ "ssh-keys", NULL },
 		{ "startup-script", NULL },
 		{ "tee", NULL },
+		{ "tee-a-name-that-is-longer-than-any-word-the-distance-is-counted-for",
+		  "correct its name or remove it" },
 	};
 
 	(void)state;
@@ -396,108 +398,6 @@ static void more_than_1024_variables_are_refused(void **state)
 	}
 }
 
-/* JSON exactly as Go's decoder takes it; jansson alone would differ in every line. */
-static void json_is_read_as_go_reads_it(void **state)
-{
-	static const struct {
-		const char *json, *value; /* NULL: syntax error */
-	} cases[] = {
-		{ "\"\\ud800\\u0041\"", "\xef\xbf\xbd"
-					"A" },
-		{ "\"\\ud800\\ud800\\udc00\"", "\xef\xbf\xbd\xf0\x90\x80\x80" },
-		{ "\"\\udc00\\ud800\"", "\xef\xbf\xbd\xef\xbf\xbd" },
-		{ "\"\\ud800\\\\\"", "\xef\xbf\xbd\\" },
-		{ "\"\\uD83D\\uDE00\"", "\xf0\x9f\x98\x80" },
-		{ "\"\xed\xa0\x80\"", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
-		{ "\"\xc3\"", "\xef\xbf\xbd" },
-		{ "\"\xc3\xa9\"", "\xc3\xa9" },
-		{ "\"\xf0\x9f\x98\"", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
-		{ "\"\xc0\x80\"", "\xef\xbf\xbd\xef\xbf\xbd" },
-		{ "\"\x7f\"", "\x7f" },
-		{ "\"\\/\\b\\f\\n\\r\\t\\\"\"", "/\b\f\n\r\t\"" },
-		{ "\"a\tb\"", NULL },
-		{ "\"\\x\"", NULL },
-		{ "\"\\u12\"", NULL },
-		{ "\"\\ud800\\u12\"", NULL },
-		{ "\"\\", NULL },
-		{ "\"abc", NULL },
-		{ "\"a\"\xc2\xa0", NULL },
-		{ "\"a\"\v", NULL },
-		{ "\"a\", \"z\":1e999x", NULL },
-		{ "\"a\", \"z\":01", NULL },
-		{ "\"a\", \"z\":1.", NULL },
-		{ "\"a\", \"z\":-", NULL },
-		{ "\"a\", \"z\":1e", NULL },
-		{ "\"a\", \"z\":+1", NULL },
-		{ "\"a\", \"z\":.5", NULL },
-		{ "\"a\", \"z\":NaN", NULL },
-		{ "\"a\",", NULL },
-		{ "\"a\"} {", NULL },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		auto_findings struct tl_findings findings = { 0 };
-		auto_launch_spec struct tl_launch_spec spec = { 0 };
-		auto_free char *text = NULL;
-
-		assert_true(asprintf(&text, "{" IMAGE ",\"tee-env-X\":%s}", cases[i].json) > 0);
-		if (!cases[i].value) {
-			assert_int_equal(parse(text, &spec, &findings), -EINVAL);
-			assert_int_equal(findings.n, 1);
-			assert_int_equal(findings.items[0].code, TL_E_ATTRIBUTES_SYNTAX);
-			continue;
-		}
-		assert_int_equal(parse(text, &spec, &findings), 0);
-		assert_string_equal(spec.envs.items[0].value, cases[i].value);
-	}
-}
-
-/* Numbers of any size are a type error, not a syntax error. */
-static void numbers_of_any_size_are_a_type_error(void **state)
-{
-	static const char *const numbers[] = { "0",        "-0",
-					       "1e999",    "123456789012345678901234567890",
-					       "-1.5E+10", "1.0e-400" };
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-		auto_findings struct tl_findings findings = { 0 };
-		struct tl_launch_spec spec = { 0 };
-		auto_free char *text = NULL;
-
-		assert_true(asprintf(&text, "{" IMAGE ",\"z\":%s}", numbers[i]) > 0);
-		assert_int_equal(parse(text, &spec, &findings), -EINVAL);
-		assert_int_equal(findings.items[0].code, TL_E_ATTRIBUTES_TYPE);
-	}
-}
-
-static void bytes_that_no_text_has_are_a_syntax_error(void **state)
-{
-	static const struct {
-		const char *text;
-		size_t n;
-	} cases[] = { { "{}\0", 3 },
-		      { "\0{}", 3 },
-		      { "{\"a\":\"\0\"}", 9 },
-		      { "\xef\xbb\xbf{}", 5 },
-		      { "", 0 },
-		      { " ", 1 },
-		      { "]", 1 },
-		      { "nul", 3 } };
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		auto_findings struct tl_findings findings = { 0 };
-		struct tl_launch_spec spec = { 0 };
-
-		assert_int_equal(
-			tl_launch_spec_parse(cases[i].text, cases[i].n, NULL, &spec, &findings),
-			-EINVAL);
-		assert_int_equal(findings.items[0].code, TL_E_ATTRIBUTES_SYNTAX);
-	}
-}
-
 static void nul_is_refused_under_our_keys_and_ignored_under_others(void **state)
 {
 	static const struct {
@@ -557,6 +457,52 @@ static void too_many_findings_are_counted_and_still_forbid(void **state)
 	assert_int_equal(tl_findings_error(&findings, &err), -EPERM);
 	assert_string_equal(err.msg, "no\\x0aw (and 1489 more)");
 	assert_int_equal(err.class, TL_DENIED);
+	for (size_t i = 0; i < TL_FINDINGS_MAX; i++)
+		assert_int_equal(tl_findings_add(&findings, &deny, NULL, NULL, "no"), 0);
+	assert_int_equal(findings.n, TL_FINDINGS_MAX);
+	assert_string_equal(findings.items[0].message, "no\\x0aw");
+	assert_string_equal(findings.items[TL_FINDINGS_MAX - 1].message, "no");
+}
+
+static void one_finding_is_the_error_itself(void **state)
+{
+	static const struct tl_finding_row warning = { TL_E_KEY_UNKNOWN, "env", TL_SOURCE_LABELS,
+						       true };
+	static const struct tl_finding_row deny = { TL_E_DENIED_CMD, "cmd", TL_SOURCE_ATTRIBUTES,
+						    false };
+	auto_findings struct tl_findings findings = { 0 };
+	struct tl_error err = { 0 };
+
+	(void)state;
+	assert_int_equal(tl_findings_add(&findings, &warning, NULL, NULL, "odd"), 0);
+	assert_int_equal(tl_findings_add(&findings, &deny, "tee-cmd", "don't", "no"), 0);
+	assert_int_equal(tl_findings_error(&findings, &err), -EPERM);
+	assert_string_equal(err.msg, "no");
+	assert_int_equal(err.code, TL_E_DENIED_CMD);
+	assert_string_equal(findings.items[0].key, "");
+	assert_string_equal(findings.items[1].fix, "don't");
+}
+
+static void the_last_variable_that_is_no_string_is_named_with_the_others(void **state)
+{
+	auto_findings struct tl_findings findings = { 0 };
+	struct tl_launch_spec spec = { 0 };
+
+	(void)state;
+	assert_int_equal(parse("{" IMAGE ",\"tee-env-A\":1,\"tee-env-B\":\"x\","
+			       "\"tee-monitoring-memory-enable\":\"yes\",\"tee-cgroup-ns\":null}",
+			       &spec, &findings),
+			 -EINVAL);
+	assert_int_equal(findings.n, 3);
+	assert_string_equal(findings.items[0].key, "tee-env-A");
+	assert_string_equal(findings.items[1].category, "monitoring-memory-bool");
+	assert_string_equal(findings.items[2].category, "cgroup-bool");
+	tl_findings_done(&findings);
+	assert_int_equal(
+		parse("{" IMAGE ",\"tee-monitoring-memory-enable\":null}", &spec, &findings), 0);
+	tl_launch_spec_done(&spec);
+	tl_launch_spec_done(NULL);
+	tl_findings_done(NULL);
 }
 
 static void the_key_table_documents_every_key_once(void **state)
@@ -586,11 +532,10 @@ int main(void)
 		cmocka_unit_test(ita_keys_without_ita_are_a_warning_and_have_no_effect),
 		cmocka_unit_test(every_limit_is_exact),
 		cmocka_unit_test(more_than_1024_variables_are_refused),
-		cmocka_unit_test(json_is_read_as_go_reads_it),
-		cmocka_unit_test(numbers_of_any_size_are_a_type_error),
-		cmocka_unit_test(bytes_that_no_text_has_are_a_syntax_error),
 		cmocka_unit_test(nul_is_refused_under_our_keys_and_ignored_under_others),
 		cmocka_unit_test(too_many_findings_are_counted_and_still_forbid),
+		cmocka_unit_test(one_finding_is_the_error_itself),
+		cmocka_unit_test(the_last_variable_that_is_no_string_is_named_with_the_others),
 		cmocka_unit_test(the_key_table_documents_every_key_once),
 	};
 
