@@ -20,6 +20,7 @@ LAYERS = {
     "teeverifierd": {"core", "io", "attest", "verifier"},
     "teelaunch": {"core", "io", "policy", "attest", "verifier"},
     "errors_man": {"core"},
+    "keys_man": {"core", "policy"},
     "tests": {"core", "io", "policy", "attest", "verifier", "launcher", "tests"},
 }
 
@@ -36,6 +37,7 @@ FOLDERS = (
     ("src/teelaunch.c", "teelaunch"),
     ("src/explain*", "teelaunch"),
     ("src/errors_man.c", "errors_man"),
+    ("src/keys_man.c", "keys_man"),
     ("tests/*", "tests"),
 )
 

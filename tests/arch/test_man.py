@@ -9,12 +9,13 @@ import test_catalogue
 from test_symbols import bin_folder
 
 GENERATED = "docs/man/teelaunch-errors.7"
+GENERATED_KEYS = ("docs/man/teelaunch-metadata.7", "docs/man/teelaunch-labels.7")
 
 
 def pages_are_well_formed(tree, build):
-    pages = [tree.path(f) for f in tree.files if f.startswith("docs/man/") and f[-2:] in (".7", ".8")]
+    pages = [tree.path(f) for f in tree.files if f.startswith("docs/man/") and f[-2:] in (".1", ".7", ".8")]
     out = arch.run(["mandoc", "-T", "lint", "-W", "warning", *pages,
-                    os.path.join(build, GENERATED)]).stdout
+                    *(os.path.join(build, g) for g in (GENERATED, *GENERATED_KEYS))]).stdout
     return out.splitlines()
 
 
