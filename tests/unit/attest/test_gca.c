@@ -225,7 +225,7 @@ static void the_services_words_are_shown_escaped_and_without_tokens(void **state
 
 	(void)state;
 	assert_true(gca_reply_parse(403, body, sizeof(body) - 1, &reply, &err) < 0);
-	assert_string_equal(err.msg, "status 403: no \\x1B[31m [...] for projects/p/locations/r");
+	assert_string_equal(err.msg, "status 403: no \\x1b[31m [...] for projects/p/locations/r");
 }
 
 static void words_are_cut_and_may_be_anything(void **state)
