@@ -133,8 +133,18 @@ static int hop_accept(struct tl_http_exchange *x, struct tl_error *err)
 	return 0;
 }
 
+/* libcurl would take "https:///x" for host x; nobody else does. */
+static bool has_authority(const char *url)
+{
+	const char *colon = strchr(url, ':');
+
+	return colon && tl_str_starts_with(colon, "://") && colon[3] && colon[3] != '/';
+}
+
 static int url_open(struct tl_http_exchange *x, struct tl_error *err)
 {
+	if (!has_authority(x->req->url))
+		return tl_fail(err, TL_E_NET_URL, EINVAL, "URL without scheme and host");
 	x->url = curl_url();
 	if (!x->url)
 		return tl_http_fail_memory(err);
@@ -171,8 +181,26 @@ static bool is_reason_wanted(enum tl_code code)
 	return code == TL_E_NET_CONNECT || code == TL_E_NET_TLS || code == TL_E_IO;
 }
 
+static int fail_headers(const struct tl_http_exchange *x, struct tl_error *err)
+{
+	return tl_fail(err, TL_E_NET_TOO_LARGE, EFBIG,
+		       "'%s': response headers are larger than %d bytes", x->origin,
+		       TL_HTTP_HEADERS_MAX);
+}
+
+/* A header line above libcurl's own limit looks like lack of memory; it never gets to us. */
+static bool is_endless_header(const struct tl_http_exchange *x, CURLcode c)
+{
+	curl_off_t connected = 0;
+
+	curl_easy_getinfo(x->http->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
+	return c == CURLE_OUT_OF_MEMORY && connected && !x->are_headers_complete;
+}
+
 static int fail_curl(const struct tl_http_exchange *x, CURLcode c, struct tl_error *err)
 {
+	if (is_endless_header(x, c))
+		return fail_headers(x, err);
 	for (size_t i = 0; i < TL_ARRAY_SIZE(failures); i++) {
 		bool has_reason = is_reason_wanted(failures[i].code) && x->reason[0];
 
@@ -190,6 +218,8 @@ static int hop_result(const struct tl_http_exchange *x, CURLcode c, struct tl_er
 {
 	switch (x->stop) {
 	case STOP_NONE:
+		if (c == CURLE_OK && !x->are_headers_complete)
+			c = CURLE_GOT_NOTHING;
 		return c == CURLE_OK ? 0 : fail_curl(x, c, err);
 	case STOP_ERROR_BODY_CUT:
 		return 0;
@@ -198,9 +228,7 @@ static int hop_result(const struct tl_http_exchange *x, CURLcode c, struct tl_er
 	case STOP_NO_MEMORY:
 		return tl_http_fail_memory(err);
 	case STOP_HEADERS_TOO_LARGE:
-		return tl_fail(err, TL_E_NET_TOO_LARGE, EFBIG,
-			       "'%s': response headers are larger than %d bytes", x->origin,
-			       TL_HTTP_HEADERS_MAX);
+		return fail_headers(x, err);
 	case STOP_BODY_TOO_LARGE:
 		return tl_fail(err, TL_E_NET_TOO_LARGE, EFBIG,
 			       "'%s': response is larger than %zu bytes", x->origin,

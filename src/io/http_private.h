@@ -34,6 +34,7 @@ struct tl_http_exchange {
 	int sink_r;
 	int status;
 	size_t header_bytes;
+	bool are_headers_complete; /* of the final response; libcurl takes a cut one for good */
 	uint64_t body_bytes;
 	char reason[CURL_ERROR_SIZE];
 };

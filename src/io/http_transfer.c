@@ -29,15 +29,26 @@ static size_t stop_at(struct tl_http_exchange *x, enum tl_http_stop why)
 	return 0; /* less than was offered: curl ends the transfer */
 }
 
+static bool is_line(const char *line, size_t len, const char *start)
+{
+	size_t n = strlen(start);
+
+	return len >= n && memcmp(line, start, n) == 0;
+}
+
 static size_t on_header(char *line, size_t size, size_t n, void *ctx)
 {
 	struct tl_http_exchange *x = ctx;
+	const size_t len = size * n;
 
-	(void)line;
-	x->header_bytes += size * n;
+	x->header_bytes += len;
 	if (x->header_bytes > TL_HTTP_HEADERS_MAX)
 		return stop_at(x, STOP_HEADERS_TOO_LARGE);
-	return size * n;
+	if (is_line(line, len, "HTTP/"))
+		x->are_headers_complete = false; /* what came was interim, as "103 Early Hints" */
+	else if (is_line(line, len, "\r") || is_line(line, len, "\n"))
+		x->are_headers_complete = true; /* and stays so: what follows are trailers */
+	return len;
 }
 
 static size_t on_error_body(struct tl_http_exchange *x, const char *data, size_t n)
@@ -234,6 +245,7 @@ int tl_http_set_up(struct tl_http_exchange *x, struct curl_slist *headers, struc
 
 	x->stop = STOP_NONE;
 	x->header_bytes = 0;
+	x->are_headers_complete = false;
 	x->body_bytes = 0;
 	x->reason[0] = '\0';
 	tl_buf_reset(&x->res->body);

@@ -69,7 +69,8 @@ static void print_result(json_t *o, int r, const struct tl_error *err, uint64_t 
 	json_object_set_new(o, "class", json_string(err->code ? tl_class_name(err->class) : ""));
 	json_object_set_new(o, "msg", json_string(err->msg));
 	json_object_set_new(o, "ended_ms", json_integer((json_int_t)tl_clock_mono_ms()));
-	json_object_set_new(o, "took_ms", json_integer((json_int_t)(tl_clock_mono_ms() - since_ms)));
+	json_object_set_new(o, "took_ms",
+			    json_integer((json_int_t)(tl_clock_mono_ms() - since_ms)));
 	json_dumpf(o, stdout, JSON_COMPACT);
 	putchar('\n');
 	fflush(stdout);
@@ -146,9 +147,9 @@ static void response_put(json_t *o, const struct tl_http_response *res)
 	json_t *headers = json_object();
 
 	for (size_t i = 0; i < res->headers.n; i++)
-		json_object_set_new(headers, res->headers.items[i].key,
-				    latin1(res->headers.items[i].value,
-					   strlen(res->headers.items[i].value)));
+		json_object_set_new(
+			headers, res->headers.items[i].key,
+			latin1(res->headers.items[i].value, strlen(res->headers.items[i].value)));
 	json_object_set_new(o, "status", json_integer(res->status));
 	json_object_set_new(o, "final_url", json_string(res->final_url));
 	json_object_set_new(o, "headers", headers);
@@ -238,8 +239,8 @@ static int metadata_read(struct metadata *m, const char *op, json_t *o, struct t
 		const char *op;
 		int (*read)(struct metadata *m, const char **ret, struct tl_error *err);
 	} values[] = {
-		{ "project", metadata_project },     { "zone", metadata_zone },
-		{ "region", metadata_region },	     { "id", metadata_instance_id },
+		{ "project", metadata_project },    { "zone", metadata_zone },
+		{ "region", metadata_region },      { "id", metadata_instance_id },
 		{ "name", metadata_instance_name },
 	};
 	const char *value;
@@ -330,7 +331,7 @@ static int run_attest(char **args)
 		.project = opts.project,
 		.region = opts.region,
 		.api = strcmp(opts.api, "verifyAttestation") == 0 ? TL_VERIFIER_ATTESTATION
-								   : TL_VERIFIER_CONFIDENTIAL_SPACE,
+								  : TL_VERIFIER_CONFIDENTIAL_SPACE,
 		.try_timeout_ms = opts.try_ms,
 		.budget_ms = opts.budget,
 	};

@@ -1,0 +1,278 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The verifier client against a fake of the service: what the protocol's edges do to it.
+
+The fake checks no evidence; the real counterpart of the client is teeverifierd.
+"""
+import base64
+import email.utils
+import json
+import time
+
+from net_world import CANARY, Case, closed_port, main, probe, respond, wait_for_the_end
+
+LOCATION = "projects/proj-1/locations/us-central1"
+QUERY = "?%24alt=json%3Benum-encoding%3Dint"
+TOKEN_FIELDS = {"verifyConfidentialSpace": "attestationToken",
+                "verifyAttestation": "oidcClaimsToken"}
+
+
+def jwt(**claims):
+    parts = [json.dumps({"alg": "RS256"}).encode(), json.dumps(claims).encode(), CANARY.encode()]
+    return ".".join(base64.urlsafe_b64encode(p).decode().rstrip("=") for p in parts)
+
+
+def fails_with(status, message="", **headers):
+    body = json.dumps({"error": {"code": status, "message": message}}).encode()
+    return lambda _server, connection, _request: respond(connection, status, body, **headers)
+
+
+def breaks_off(_server, connection, _request):
+    connection.sendall(b"HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\n{")
+    return False
+
+
+def hangs(server, _connection, _request):
+    wait_for_the_end(server)
+    return False
+
+
+def says(text):
+    return lambda _server, connection, _request: respond(connection, 200, text.encode())
+
+
+class Service(Case):
+    """`self.faults[step]`: answers for the first requests of that step; then it behaves."""
+
+    def setUp(self):
+        self.faults = {"location": [], "list": [], "challenge": [], "verify": []}
+        self.nonces = []
+        self.token = jwt(exp=int(time.time()) + 3600, iat=int(time.time()), aud="a")
+        self.reply = {}
+        self.server = self.serve(self.answer, "good")
+
+    def answer(self, server, connection, request):
+        path, _, query = request.target.partition("?")
+        assert "?" + query == QUERY, request.target
+        assert path.startswith("/v1/projects/"), path
+        name = path[len("/v1/"):]
+        step = ("list" if name.endswith("/locations") else
+                "challenge" if name.endswith("/challenges") else
+                "verify" if ":" in name else "location")
+        if self.faults[step]:
+            return self.faults[step].pop(0)(server, connection, request)
+        return respond(connection, 200, json.dumps(getattr(self, step)(name, request)).encode())
+
+    def list(self, _name, _request):
+        return {"locations": [{"locationId": "us-west1"}, {"locationId": "asia\x1b"}, {"x": 1}]}
+
+    def location(self, name, request):
+        assert name == LOCATION and request.method == "GET", name
+        return {"name": LOCATION, "locationId": "us-central1", "unknown": [1]}
+
+    def challenge(self, name, request):
+        assert name == LOCATION + "/challenges" and request.body == b"{}", name
+        self.nonces.append(b"nonce-%d" % len(self.nonces))
+        return {"name": LOCATION + "/challenges/c%d" % len(self.nonces),
+                "tpmNonce": base64.b64encode(self.nonces[-1]).decode()}
+
+    def verify(self, name, request):
+        challenge, call = name.split(":")
+        body = json.loads(request.body)
+        assert challenge == body["challenge"] == LOCATION + "/challenges/c%d" % len(self.nonces)
+        quote, = body["tpmAttestation"]["quotes"]
+        assert base64.b64decode(quote["rawQuote"]) == self.nonces[-1]
+        return {TOKEN_FIELDS[call]: self.token, **self.reply}
+
+    def attest(self, *options):
+        return probe("--ca", self.ca, *options, "attest", self.server.url)[-1]
+
+    def steps(self):
+        return [r.target.split("?")[0].split("/")[-1].split(":")[-1] for r in self.server.requests]
+
+
+class Good(Service):
+    def test_both_calls_of_the_api_yield_the_token(self):
+        for call in TOKEN_FIELDS:
+            self.server.requests.clear()
+            got = self.attest("--api", call, "--auth", CANARY, "--identity", CANARY)
+            self.assertEqual((got["r"], got.get("token"), got["attempts"]), (0, self.token, 1), got)
+            self.assertGreater(got["exp"], time.time())
+            self.assertEqual(self.steps(), ["us-central1", "challenges", call])
+
+    def test_requests_carry_the_headers_of_the_api(self):
+        self.attest("--auth", CANARY)
+        routing = ["name=projects%2Fproj-1%2Flocations%2Fus-central1",
+                   "parent=projects%2Fproj-1%2Flocations%2Fus-central1",
+                   "challenge=projects%2Fproj-1%2Flocations%2Fus-central1%2Fchallenges%2Fc1"]
+        for request, params in zip(self.server.requests, routing):
+            self.assertEqual(request.headers["Authorization"], "Bearer " + CANARY)
+            self.assertEqual(request.headers["Content-Type"], "application/json")
+            self.assertEqual(request.headers["x-goog-request-params"], params)
+        self.assertEqual(self.server.connections, 1)
+
+    def test_identity_tokens_are_made_for_the_challenge(self):
+        self.attest("--identity", CANARY)
+        body = json.loads(self.server.requests[-1].body)
+        self.assertEqual(body["gcpCredentials"]["serviceAccountIdTokens"],
+                         [CANARY + ".%d.%s/challenges/c1" % (i, LOCATION) for i in range(2)])
+        self.assertEqual(body["options"], {"audience": "https://sts.googleapis.com",
+                                           "tokenProfile": 1, "signatureType": 1})
+        self.assertIsNone(self.server.requests[-1].headers["Authorization"])
+
+    def test_partial_errors_come_back_as_warnings(self):
+        self.reply = {"partialErrors": [{"code": 3, "message": "a\x1b " + self.token}, {"code": 4}]}
+        got = self.attest()
+        self.assertEqual(got["warnings"], ["a\x1b [...]", "no message"])
+
+
+class Retried(Service):
+    def recovers(self, step, *faults, options=(), collected=None):
+        self.faults[step] = list(faults)
+        got = self.attest("--identity", "id", *options)
+        self.assertEqual((got["r"], got["attempts"]), (0, len(faults) + 1), got)
+        if step == "verify":
+            self.assertEqual(len(self.nonces), len(faults) + 1)
+            self.assertEqual(got["collected"], len(faults) + 1)
+        return got
+
+    def test_each_retry_begins_with_a_new_challenge_and_new_evidence(self):
+        self.recovers("verify", fails_with(500), fails_with(503), fails_with(429))
+        challenges = [json.loads(r.body)["challenge"] for r in self.server.requests
+                      if ":" in r.target.split("?")[0]]
+        self.assertEqual(len(set(challenges)), 4)
+        self.assertEqual(self.steps().count("us-central1"), 1)
+
+    def test_each_step_is_retried(self):
+        for step in ("location", "challenge", "verify"):
+            with self.subTest(step=step):
+                self.nonces.clear()
+                self.recovers(step, fails_with(500), breaks_off)
+
+    def test_retry_after_is_honoured_in_seconds_and_as_a_date(self):
+        self.assertGreaterEqual(self.recovers("verify", fails_with(429, Retry_After="1"))["took_ms"],
+                                1000)
+        self.nonces.clear()
+        date = email.utils.formatdate(time.time() + 2, usegmt=True)
+        self.assertGreaterEqual(self.recovers("verify", fails_with(503, Retry_After=date))["took_ms"],
+                                900)
+
+    def test_a_call_that_hangs_is_given_up_and_made_again(self):
+        got = self.recovers("verify", hangs, options=("--try", "500"))
+        self.assertGreaterEqual(got["took_ms"], 500)
+        self.assertLess(got["took_ms"], 2500)
+
+    def test_replies_that_cannot_be_read_are_asked_for_again(self):
+        self.recovers("location", says("{}"), says('{"name":"projects/../x"}'))
+        self.recovers("challenge", says("<html>"), says("{}"))
+        self.recovers("challenge", says('{"name":"%s/challenges/c","tpmNonce":"!"}' % LOCATION),
+                      says('{"name":"%s/challenges/c","tpmNonce":""}' % LOCATION))
+        long_nonce = base64.b64encode(b"x" * 65).decode()
+        self.recovers("challenge", says('{"name":"../../x","tpmNonce":"AAAA"}'),
+                      says('{"name":"%s/challenges/c","tpmNonce":"%s"}' % (LOCATION, long_nonce)))
+
+    def test_a_token_that_is_missing_malformed_or_expired_is_asked_for_again(self):
+        bad = ["", "x", jwt(exp=int(time.time()) - 1), jwt(iat=1)]
+        replies = [says("{}")] + [says(json.dumps({"attestationToken": t})) for t in bad]
+        for reply in replies:
+            self.nonces.clear()
+            self.recovers("verify", reply)
+
+
+class GivenUp(Service):
+    def gives_up(self, fault, code, *words, budget_ms=700, step="verify"):
+        self.faults[step] = [fault] * 1000
+        got = self.attest("--budget", budget_ms, "--try", "400", "--auth", CANARY, "--identity",
+                          CANARY)
+        self.fails(got, code, *words)
+        self.assertEqual(got["class"], "retry")
+        self.assertLess(got["took_ms"], budget_ms + 300)
+        self.assertNotIn("token", got)
+        return got
+
+    def test_the_budget_ends_all_retries_and_the_last_cause_is_told(self):
+        self.gives_up(fails_with(500, "why"), "TL_E_VERIFIER_UNAVAILABLE", "why", "700 ms",
+                      "verifyConfidentialSpace")
+        self.gives_up(fails_with(429), "TL_E_VERIFIER_BUSY", "429")
+        self.gives_up(hangs, "TL_E_NET_TIMEOUT")
+        self.gives_up(says("[]"), "TL_E_VERIFIER_RESPONSE")
+        self.gives_up(says(json.dumps({"attestationToken": CANARY})), "TL_E_TOKEN_MALFORMED")
+        expired = says(json.dumps({"attestationToken": jwt(exp=1000, c=CANARY)}))
+        self.gives_up(expired, "TL_E_TOKEN_EXPIRED", "clock")
+
+    def test_a_retry_after_beyond_the_budget_ends_it_at_once(self):
+        got = self.gives_up(fails_with(429, Retry_After="60"), "TL_E_VERIFIER_BUSY")
+        self.assertLess(got["took_ms"], 500)
+        self.assertEqual(len(self.nonces), 1)
+
+    def test_a_verifier_that_is_not_there(self):
+        got, = probe("--ca", self.ca, "--budget", "1000", "attest",
+                     "https://127.0.0.1:%d" % closed_port())
+        self.fails(got, "TL_E_NET_CONNECT", "location")
+        self.assertLess(got["took_ms"], 1300)
+
+    def test_cancellation_ends_a_call_and_a_pause_at_once(self):
+        self.faults["verify"] = [hangs]
+        self.cancelled_at_once(probe("--ca", self.ca, "--cancel", "300", "attest", self.server.url))
+        self.faults["verify"] = [fails_with(429, Retry_After="30")]
+        self.cancelled_at_once(probe("--ca", self.ca, "--cancel", "300", "attest", self.server.url))
+
+
+class Refused(Service):
+    def refused(self, step, fault, code, *words, options=()):
+        self.faults[step] = [fault]
+        self.server.requests.clear()
+        got = self.attest("--auth", CANARY, "--identity", CANARY, *options)
+        self.fails(got, code, *words)
+        self.assertEqual(got["class"], "denied")
+        self.assertEqual(got["attempts"], 0)
+        self.assertLess(got["took_ms"], 500)
+        return got
+
+    def test_permanent_refusals_end_at_once_with_the_services_words(self):
+        for status in (400, 404, 409, 412, 302):
+            self.refused("verify", fails_with(status, "bad\x1b nonce"), "TL_E_VERIFIER_REFUSED",
+                         "status %d" % status, "bad\\x1b nonce")
+            self.assertEqual(self.steps().count("verifyConfidentialSpace"), 1)
+        for status in (401, 403):
+            for step in ("location", "challenge", "verify"):
+                self.refused(step, fails_with(status, "no"), "TL_E_VERIFIER_CREDENTIALS", "no")
+
+    def test_words_are_cut_and_freed_of_tokens(self):
+        got = self.refused("verify", fails_with(400, "bad token %s !" % self.token),
+                           "TL_E_VERIFIER_REFUSED", "bad token [...] !")
+        self.assertNotIn(self.token[:20], got["msg"])
+        got = self.refused("verify", fails_with(400, "many words " * 1000), "TL_E_VERIFIER_REFUSED")
+        self.assertLess(len(got["msg"]), 400)
+
+    def test_an_unknown_region_is_told_with_the_ones_there_are(self):
+        self.refused("location", fails_with(404, "no such"), "TL_E_VERIFIER_LOCATION",
+                     "us-central1", "us-west1, asia\\x1b", "no such")
+        self.faults["list"] = [fails_with(500)]
+        self.refused("location", fails_with(400), "TL_E_VERIFIER_LOCATION", "not told")
+
+    def test_a_huge_reply_is_refused(self):
+        self.refused("verify", says('{"attestationToken":"%s"}' % ("x" * 3000000)),
+                     "TL_E_NET_TOO_LARGE")
+
+    def test_untrusted_tls_is_not_retried(self):
+        got, = probe("--ca", self.certificates.path("foreign-ca.pem"), "--auth", CANARY, "attest",
+                     self.server.url)
+        self.fails(got, "TL_E_NET_TLS")
+        self.assertLess(got["took_ms"], 500)
+        self.assertEqual(self.server.requests, [])
+
+    def test_options_that_cannot_be_used_are_refused_before_any_request(self):
+        for url in ("http://127.0.0.1:1", "https://", "https://h/path", "https://h?q", "h",
+                    "https://u@h"):
+            got, = probe("attest", url)
+            self.fails(got, "TL_E_NET_URL", "https://host")
+        for option in ("--project", "--region"):
+            for value in ("", "a/b", "..", "a b", "a?b", "x" * 101):
+                got = self.attest(option, value)
+                self.fails(got, "TL_E_VERIFIER_LOCATION")
+        self.assertEqual(self.server.requests, [])
+
+
+if __name__ == "__main__":
+    main()
