@@ -18,7 +18,7 @@ LAYERS = {
     # A program parses arguments and calls one function.
     "teelaunchd": {"core", "io", "policy", "attest", "launcher"},
     "teeverifierd": {"core", "io", "attest", "verifier"},
-    "teelaunch": {"core", "io", "policy", "attest", "verifier"},
+    "teelaunch": {"core", "io", "policy", "attest", "verifier", "teelaunch"},
     "errors_man": {"core"},
     "keys_man": {"core", "policy"},
     "tests": {"core", "io", "policy", "attest", "verifier", "launcher", "tests"},

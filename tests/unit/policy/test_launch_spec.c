@@ -186,24 +186,27 @@ static void every_mount_vector_holds(void **state)
 
 static void all_problems_are_reported_in_the_order_of_the_table(void **state)
 {
-	static const char *const want[] = {
-		"fake-verifier-bool",
-		"post-gpu-not-supported",
-		"image-ref-missing",
-		"restart-policy",
-		"monitoring-both",
-		"cmd-json",
-		"log-redirect",
-		"gca-env",
-		"dev-shm-size",
-		"mount-type",
-		"mount-source",
-		"mount-destination-missing",
-		"mount-unknown-option",
-		"ita-pair",
-		"caps-json",
-		"cgroup-bool",
-		"disable-gca-refresh-bool",
+	static const struct {
+		const char *category;
+		enum tl_code code;
+	} want[] = {
+		{ "fake-verifier-bool", TL_E_KEY_BOOL },
+		{ "post-gpu-not-supported", TL_E_KEY_BOOL },
+		{ "image-ref-missing", TL_E_IMAGE_REF_MISSING },
+		{ "restart-policy", TL_E_RESTART_POLICY },
+		{ "monitoring-both", TL_E_MONITORING_BOTH },
+		{ "cmd-json", TL_E_CMD },
+		{ "log-redirect", TL_E_LOG_REDIRECT },
+		{ "gca-env", TL_E_GCA_ENV },
+		{ "dev-shm-size", TL_E_DEV_SHM_SIZE },
+		{ "mount-type", TL_E_MOUNT },
+		{ "mount-source", TL_E_MOUNT },
+		{ "mount-destination-missing", TL_E_MOUNT },
+		{ "mount-unknown-option", TL_E_MOUNT },
+		{ "ita-pair", TL_E_ITA_PAIR },
+		{ "caps-json", TL_E_CAPABILITIES },
+		{ "cgroup-bool", TL_E_KEY_BOOL },
+		{ "disable-gca-refresh-bool", TL_E_KEY_BOOL },
 	};
 	auto_findings struct tl_findings findings = { 0 };
 	struct tl_launch_spec spec = { .image_ref = (char *)(uintptr_t) "untouched" };
@@ -222,9 +225,25 @@ static void all_problems_are_reported_in_the_order_of_the_table(void **state)
 		-EINVAL);
 	assert_string_equal(spec.image_ref, "untouched");
 	assert_int_equal(findings.n, sizeof(want) / sizeof(want[0]));
-	for (size_t i = 0; i < findings.n; i++)
-		assert_string_equal(findings.items[i].category, want[i]);
+	for (size_t i = 0; i < findings.n; i++) {
+		assert_string_equal(findings.items[i].category, want[i].category);
+		assert_int_equal(findings.items[i].code, want[i].code);
+	}
 	findings_assert_complete(&findings);
+}
+
+static void a_fake_verifier_and_an_unknown_level_are_refused_by_name(void **state)
+{
+	auto_findings struct tl_findings findings = { 0 };
+	struct tl_launch_spec spec = { 0 };
+
+	(void)state;
+	assert_int_equal(parse("{" IMAGE ",\"test-fake-verifier\":\"true\","
+			       "\"tee-monitoring-enable\":\"some\"}",
+			       &spec, &findings),
+			 -EINVAL);
+	assert_int_equal(findings.items[0].code, TL_E_FAKE_VERIFIER);
+	assert_int_equal(findings.items[1].code, TL_E_MONITORING_LEVEL);
 }
 
 static void every_value_that_is_not_a_string_is_named(void **state)
@@ -526,6 +545,7 @@ int main(void)
 		cmocka_unit_test(every_vector_of_the_attributes_document_holds),
 		cmocka_unit_test(every_mount_vector_holds),
 		cmocka_unit_test(all_problems_are_reported_in_the_order_of_the_table),
+		cmocka_unit_test(a_fake_verifier_and_an_unknown_level_are_refused_by_name),
 		cmocka_unit_test(every_value_that_is_not_a_string_is_named),
 		cmocka_unit_test(a_mistyped_key_is_reported_with_the_nearest_one),
 		cmocka_unit_test(odd_elements_and_unusable_references_are_warnings),

@@ -359,8 +359,10 @@ static void memory_is_checked_as_a_sum_that_never_wraps(void **state)
 		mount_add(&spec.mounts, "/b", cases[i].mount_bytes[1]);
 		assert_int_equal(tl_machine_check(&spec, &facts, &findings), want ? -EPERM : 0);
 		assert_int_equal(findings.n, want);
-		for (size_t k = 0; k < want; k++)
+		for (size_t k = 0; k < want; k++) {
 			assert_string_equal(findings.items[k].category, cases[i].categories[k]);
+			assert_int_equal(findings.items[k].code, TL_E_MEMORY);
+		}
 	}
 }
 
@@ -385,6 +387,24 @@ static void what_the_launcher_lacks_is_refused_or_warned_of_by_name(void **state
 	facts.features = ~0u;
 	assert_int_equal(tl_machine_check(&spec, &facts, &findings), 0);
 	assert_int_equal(findings.n, 0);
+}
+
+static void a_capability_is_an_exact_name_that_the_launcher_has(void **state)
+{
+	auto_launch_spec struct tl_launch_spec spec = { 0 };
+	auto_findings struct tl_findings findings = { 0 };
+	auto_strv struct tl_strv have = { 0 };
+	struct tl_machine_facts facts = { .capabilities = &have };
+
+	(void)state;
+	tl_strv_add(&have, "CAP_NET_ADMIN");
+	tl_strv_add(&spec.added_capabilities, "CAP_NET_ADMIN");
+	assert_int_equal(tl_machine_check(&spec, &facts, &findings), 0);
+	tl_strv_add(&spec.added_capabilities, "cap_net_admin");
+	tl_strv_add(&spec.added_capabilities, "");
+	assert_int_equal(tl_machine_check(&spec, &facts, &findings), -EPERM);
+	assert_int_equal(findings.n, 2);
+	assert_int_equal(findings.items[0].code, TL_E_CAPABILITY_MISSING);
 }
 
 static void an_image_that_does_not_fit_is_refused(void **state)
@@ -425,6 +445,7 @@ int main(void)
 		cmocka_unit_test(the_legacy_monitoring_label_is_trimmed_and_refused_when_unknown),
 		cmocka_unit_test(memory_is_checked_as_a_sum_that_never_wraps),
 		cmocka_unit_test(what_the_launcher_lacks_is_refused_or_warned_of_by_name),
+		cmocka_unit_test(a_capability_is_an_exact_name_that_the_launcher_has),
 		cmocka_unit_test(an_image_that_does_not_fit_is_refused),
 		cmocka_unit_test(the_label_table_documents_every_label_once),
 	};
