@@ -73,7 +73,7 @@ struct tl_ctrd_wait *tl_ctrd_task_wait_free(struct tl_ctrd_wait *w);
 
 /* Events, from the moment _open returns on. Events in a gap (restart of containerd) are lost. */
 struct tl_ctrd_events;
-/** @filters  containerd's filter syntax, one alternative each: "topic==/tasks/oom". */
+/** @filters  containerd's filter syntax, one alternative each: `topic=="/tasks/oom"`. */
 int tl_ctrd_events_open(struct tl_ctrd *c, const struct tl_ctrd_call *call,
 			const struct tl_strv *filters, struct tl_ctrd_events **ret,
 			struct tl_error *err);
