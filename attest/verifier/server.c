@@ -94,7 +94,7 @@ int server_listen(const char *listen_at, int *ret_fd, uint16_t *ret_port, struct
 
 static enum MHD_Result reply_send(struct MHD_Connection *c, const struct api_reply *reply)
 {
-	static char busy[] = "{}";
+	char busy[] = "{}"; /* copied below */
 	bool has_body = reply->body != NULL;
 	struct MHD_Response *response = MHD_create_response_from_buffer(
 		has_body ? reply->body_n : sizeof(busy) - 1, has_body ? reply->body : busy,

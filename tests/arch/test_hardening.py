@@ -7,7 +7,7 @@ import re
 import arch
 from test_symbols import bin_folder, libraries
 
-PROGRAMS = ("teelaunchd", "teeverifierd")
+PROGRAMS = ("teelaunch", "teelaunchd", "teeverifierd")
 CET = re.compile(r"x86 feature: .*IBT.*SHSTK")
 
 

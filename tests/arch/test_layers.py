@@ -16,8 +16,8 @@ LAYERS = {
     "verifier": {"core", "io", "attest", "verifier"},
     "launcher": {"core", "io", "policy", "attest", "launcher"},
     # A program parses arguments and calls one function.
-    "teelaunchd": {"core", "io", "policy", "attest", "launcher"},
-    "teeverifierd": {"core", "io", "attest", "verifier"},
+    "teelaunchd": {"core", "io", "policy", "attest", "launcher", "teelaunchd"},
+    "teeverifierd": {"core", "io", "attest", "verifier", "teeverifierd"},
     "teelaunch": {"core", "io", "policy", "attest", "verifier", "teelaunch"},
     "errors_man": {"core"},
     "keys_man": {"core", "policy"},
@@ -35,6 +35,7 @@ FOLDERS = (
     ("src/teelaunchd*", "teelaunchd"),
     ("src/teeverifierd*", "teeverifierd"),
     ("src/teelaunch.c", "teelaunch"),
+    ("src/explain*", "teelaunch"),
     ("src/explain*", "teelaunch"),
     ("src/errors_man.c", "errors_man"),
     ("src/keys_man.c", "keys_man"),

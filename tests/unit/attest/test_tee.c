@@ -94,7 +94,7 @@ static void a_launch_is_logged_as_it_is_measured(void **state)
 	auto_evidence struct tl_evidence e = { 0 };
 	struct counter c = { 0 };
 	struct tl_tee *tee = tee_over(&c);
-	auto_buf struct tl_buf want;
+	auto_buf struct tl_buf want = { 0 };
 
 	(void)state;
 	make_list(&list, true);
