@@ -2,6 +2,7 @@
 #include "request.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -180,6 +181,7 @@ static int parse_bank(const json_t *v, const char *path, void *ctx, struct tl_er
 	};
 	struct verify_request *r = ctx;
 	struct bank_evidence *b = &r->banks[r->banks_n];
+	char pcrs_path[FIELD_PATH_MAX];
 	int rc;
 
 	tl_buf_init(&b->quote, REQUEST_QUOTE_MAX);
@@ -193,8 +195,8 @@ static int parse_bank(const json_t *v, const char *path, void *ctx, struct tl_er
 			return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
 				       "'%s': bank %s is quoted more than once", path,
 				       tl_hash_name(b->hash));
-	rc = parse_pcrs(json_object_get(v, "pcrValues"), path, b, err);
-	return rc;
+	(void)snprintf(pcrs_path, sizeof(pcrs_path), "%.100s.pcrValues", path);
+	return parse_pcrs(json_object_get(v, "pcrValues"), pcrs_path, b, err);
 }
 
 static int parse_banks(const json_t *v, const char *path, void *ctx, struct tl_error *err)
