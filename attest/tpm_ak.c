@@ -162,7 +162,7 @@ void tpm_ak_done(const struct tpm_esys *t, struct tpm_ak *ak)
 	tl_blob_done(&ak->cert);
 }
 
-/* A session for one use of a key whose authorization is the EK policy; the use ends it. */
+/* A session for one use of a key whose authorization is the EK policy; to be flushed. */
 static TSS2_RC start_policy(const struct tpm_esys *t, ESYS_TR *ret)
 {
 	const TPMT_SYM_DEF no_encryption = { .algorithm = TPM2_ALG_NULL };
@@ -173,8 +173,12 @@ static TSS2_RC start_policy(const struct tpm_esys *t, ESYS_TR *ret)
 				   TPM2_SE_POLICY, &no_encryption, TPM2_ALG_SHA256, &session);
 	if (rc != TSS2_RC_SUCCESS)
 		return rc;
-	rc = Esys_PolicySecret(t->ctx, ESYS_TR_RH_ENDORSEMENT, session, ESYS_TR_PASSWORD,
-			       ESYS_TR_NONE, ESYS_TR_NONE, NULL, NULL, NULL, 0, NULL, NULL);
+	/* So that it is there to be flushed whatever becomes of the command that uses it. */
+	rc = Esys_TRSess_SetAttributes(t->ctx, session, TPMA_SESSION_CONTINUESESSION,
+				       TPMA_SESSION_CONTINUESESSION);
+	if (rc == TSS2_RC_SUCCESS)
+		rc = Esys_PolicySecret(t->ctx, ESYS_TR_RH_ENDORSEMENT, session, ESYS_TR_PASSWORD,
+				       ESYS_TR_NONE, ESYS_TR_NONE, NULL, NULL, NULL, 0, NULL, NULL);
 	if (rc != TSS2_RC_SUCCESS) {
 		(void)Esys_FlushContext(t->ctx, session);
 		return rc;
@@ -206,8 +210,7 @@ static TSS2_RC quote_with_auth(const struct tpm_esys *t, const struct tpm_ak *ak
 			return rc;
 	}
 	rc = run_quote(t, ak, session, nonce, selection, ret_attest, ret_signature);
-	/* ESAPI forgets an ended session by itself; after a failure it is still there. */
-	if (rc != TSS2_RC_SUCCESS && ak->needs_policy)
+	if (ak->needs_policy)
 		(void)Esys_FlushContext(t->ctx, session);
 	return rc;
 }
