@@ -24,6 +24,7 @@ class Verifier:
         self.identity_jwks = identity_jwks
         self.process = parts.Process(folder, "teeverifierd")
         self.ca = os.path.join(folder, "ca.pem")
+        self.port = 0  # any; the same again when it is started again
         self.url = None
 
     def start(self, ak_roots=None, identity_jwks=None):
@@ -36,8 +37,6 @@ class Verifier:
             os.chmod(os.path.join(self.folder, name), 0o600)
         self.ak_roots = ak_roots or self.ak_roots
         self.identity_jwks = identity_jwks or self.identity_jwks
-        self.port = parts.free_port()
-        self.url = "https://127.0.0.1:%d" % self.port
         self.launch()
         parts.save_facts(self.folder, url=self.url, ca=self.ca, jwks=self.url + "/.well-known/jwks.json")
         return self
@@ -45,9 +44,10 @@ class Verifier:
     def launch(self, **changed):
         """Start the daemon: at first, and again after `process.stop()`, with other options."""
         path = self.folder
-        options = {"listen": self.url.removeprefix("https://"),
+        port_file = os.path.join(path, "port")
+        options = {"listen": "127.0.0.1:%d" % self.port, "port-file": port_file,
                    "tls-cert": os.path.join(path, "cert.pem"), "tls-key": os.path.join(path, "key.pem"),
-                   "ak-roots": "world=" + self.ak_roots, "identity-jwks": self.identity_jwks,
+                   "ak-roots": "SWTPM=" + self.ak_roots, "identity-jwks": self.identity_jwks,
                    "identity-issuer": IDENTITY_ISSUER}
         options.update({k.replace("_", "-"): v for k, v in changed.items()})
         command = [os.path.join(self.programs, "teeverifierd")]
@@ -56,8 +56,10 @@ class Verifier:
         for key in ("token-rs256.pem", "token-es256.pem"):
             command += ["--token-key", os.path.join(path, key)]
         self.process.start(*command, with_parent=self.with_parent)
-        parts.wait_until(lambda: parts.can_connect(("127.0.0.1", self.port)), "teeverifierd listens",
-                         process=self.process)
+        parts.wait_until(lambda: os.path.exists(port_file), "teeverifierd listens", process=self.process)
+        self.port = int(parts.read(port_file))
+        self.url = "https://127.0.0.1:%d" % self.port
+        os.unlink(port_file)
 
     def get(self, path):
         """A JSON document of the verifier, fetched over TLS with its root alone."""

@@ -1,0 +1,73 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""One whole launch, one denial and one interrupted launch under valgrind's memcheck, or, when the
+programs are built with sanitizers, under those: no error, and nothing definitely lost."""
+import os
+import re
+import shutil
+import signal
+
+import launch_case
+import parts
+
+VALGRIND_TIMEOUT_S = 240
+SUPPRESSIONS = os.path.join(launch_case.HERE, "valgrind.supp")
+
+
+class Memory(launch_case.LaunchCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        program = os.path.join(cls.world.programs, "teelaunchd")
+        symbols = parts.run("nm", "-D", program)
+        cls.is_sanitized = b"__asan_" in symbols
+
+    def run_watched(self, attributes, is_stopped=False):
+        """The launch and what its watcher found wrong, as text; empty is good."""
+        log = self.world.path("memcheck.%d" % self.world.launches)
+        if self.is_sanitized:
+            before, env = (), {"ASAN_OPTIONS": "log_path=%s:exitcode=99:detect_leaks=1" % log,
+                               "UBSAN_OPTIONS": "log_path=%s:print_stacktrace=1" % log}
+        else:
+            if not shutil.which("valgrind"):
+                self.skipTest("valgrind is not installed")
+            env = None
+            before = ("valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full",
+                      "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite", "--num-callers=30",
+                      "--fair-sched=yes", "--suppressions=" + SUPPRESSIONS, "--log-file=%s.%%p" % log)
+        launch = self.world.launch_start(attributes, before=before, env=env,
+                                         options=["--first-token-budget-ms", "120000"])
+        if is_stopped:
+            launch.wait_for("stage=create", timeout_s=VALGRIND_TIMEOUT_S)
+            launch.send(signal.SIGTERM)
+        launch.wait(VALGRIND_TIMEOUT_S)
+        found = ""
+        for name in os.listdir(self.world.folder):
+            if name.startswith(os.path.basename(log) + "."):
+                found += parts.read(self.world.path(name))
+        return launch, found
+
+    def assert_watched(self, what, exit_code, result, attributes, **more):
+        launch, found = self.run_watched(attributes, **more)
+        self.assertNotEqual(launch.exit_code, 99, found)
+        self.assert_end(launch, exit_code, result)
+        self.assertEqual(re.sub(r"\s", "", found), "", found)
+        self.note("%s under %s: clean, %.1f s, %d MB at most", what,
+                  "the sanitizers" if self.is_sanitized else "memcheck", launch.took_s,
+                  launch.usage.ru_maxrss // 1024)
+
+    def test_a_whole_launch(self):
+        self.assert_watched("a whole launch", 0, "success", self.world.attributes(
+            cmd='["spam=200", "exit=0"]', container_log_redirect="true", env_HELLO_NAME="x"))
+
+    def test_a_denied_launch(self):
+        self.assert_watched("a denied launch", 1, "denied", self.world.attributes(
+            "demo/strict:1", cmd='["x"]', env_A="b", restart_polcy="Always"))
+
+    def test_an_interrupted_launch(self):
+        self.assert_watched("an interrupted launch", 1, "retry", self.world.attributes(),
+                            is_stopped=True)
+
+
+if __name__ == "__main__":
+    launch_case.main()
