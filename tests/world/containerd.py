@@ -25,7 +25,8 @@ import sys
 
 import parts
 
-CLONE_NEWNS, CLONE_NEWCGROUP = 0x00020000, 0x02000000
+CLONE_NEWNS, CLONE_NEWCGROUP = 0x00020000, 0x02000000  # linux/sched.h
+MS_REC, MS_PRIVATE = 0x4000, 0x40000  # linux/mount.h
 CGROUPS = "/sys/fs/cgroup"
 SHIM_DIR = "/run/containerd"
 # Not needed here, and each costs time at the start or wants something that isn't there.
@@ -39,6 +40,22 @@ def unshare(flags):
     if parts.libc.unshare(flags) != 0:
         raise parts.Failure("can't have a namespace of its own (%s); is this root?" %
                             os.strerror(ctypes.get_errno()))
+
+
+def own_mounts():
+    """A mount namespace whose mounts nobody else sees. In a chroot "/" is no mount point and can't be
+    made private, so this goes by way of the namespace's true root, where setns() leads."""
+    unshare(CLONE_NEWNS)
+    here = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+    if parts.libc.setns(namespace, CLONE_NEWNS) != 0 or \
+       parts.libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None) != 0:
+        raise parts.Failure("can't keep its mounts private: %s" % os.strerror(ctypes.get_errno()))
+    os.fchdir(here)
+    os.chroot(".")
+    os.chdir("/")
+    os.close(here)
+    os.close(namespace)
 
 
 def mount(*arguments):
@@ -80,8 +97,7 @@ def cgroup_make(scratch, group, kind):
 
 def inside(folder, group):
     """Runs as the process that becomes containerd: the namespaces, then exec."""
-    unshare(CLONE_NEWNS)
-    mount("--make-rprivate", "/")
+    own_mounts()
     all_of_them = hierarchies()
     for i, (_, kind, options) in enumerate(all_of_them):
         mount_hierarchy(kind, options, os.path.join(folder, "cgroup", str(i)))
@@ -107,14 +123,30 @@ def inside(folder, group):
 
 def sweep(folder, group):
     """Runs as a process of its own: removes the group from all hierarchies."""
-    unshare(CLONE_NEWNS)
-    mount("--make-rprivate", "/")
+    own_mounts()
     for i, (_, kind, options) in enumerate(hierarchies()):
         where = os.path.join(folder, "cgroup", str(i))
         mount_hierarchy(kind, options, where)
         for path, _, _ in os.walk(os.path.join(where, group), topdown=False):
             os.rmdir(path)
         parts.run("umount", where)
+
+
+def probe(folder):
+    """Whether the folder can hold an overlay: a layer's directory is replaced in the one above it."""
+    own_mounts()
+    top = os.path.join(folder, ".probe")
+    lower, upper, work, merged = (os.path.join(top, d) for d in ("lower", "upper", "work", "merged"))
+    try:
+        for path in (os.path.join(lower, "d"), upper, work, merged):
+            os.makedirs(path)
+        mount("-t", "overlay", "-o", "lowerdir=%s,upperdir=%s,workdir=%s" % (lower, upper, work), "overlay",
+              merged)
+        os.rmdir(os.path.join(merged, "d"))
+        os.mkdir(os.path.join(merged, "d"))
+        parts.run("umount", merged)
+    finally:
+        shutil.rmtree(top)
 
 
 class Containerd:
@@ -176,17 +208,8 @@ class Containerd:
         return "overlayfs"
 
     def overlay_works(self):
-        probe = os.path.join(self.root, ".probe")
-        lower, upper, work, merged = (os.path.join(probe, d) for d in ("l", "u", "w", "m"))
-        for path in (lower, upper, work, merged):
-            os.makedirs(path, exist_ok=True)
-        done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c",
-             'mount -t overlay -o "lowerdir=$1,upperdir=$2,workdir=$3" overlay "$4" && '
-             'mkdir "$1/d" && rmdir "$4/d" && mkdir "$4/d"', "sh", lower, upper, work, merged],
-            capture_output=True, check=False)
-        shutil.rmtree(probe)
-        return done.returncode == 0
+        return subprocess.run([sys.executable, "-B", os.path.abspath(__file__), "probe", self.root],
+                              capture_output=True, check=False).returncode == 0
 
     def configure(self):
         parts.write(os.path.join(self.folder, "config.toml"), """version = 2
@@ -255,9 +278,11 @@ disabled_plugins = [%s]
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["inside"]:
-        inside(*sys.argv[2:4])
-    elif sys.argv[1:2] == ["sweep"]:
-        sweep(*sys.argv[2:4])
+    steps = {"inside": inside, "sweep": sweep, "probe": probe}
+    if sys.argv[1:] and sys.argv[1] in steps:
+        try:
+            steps[sys.argv[1]](*sys.argv[2:])
+        except parts.Failure as fault:
+            sys.exit("containerd.py: %s" % fault)
     else:
         parts.part_main(Containerd, snapshotter=(None, "overlayfs or native; without it, what works"))
