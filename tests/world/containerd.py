@@ -26,7 +26,7 @@ import sys
 import parts
 
 CLONE_NEWNS, CLONE_NEWCGROUP = 0x00020000, 0x02000000  # linux/sched.h
-MS_REC, MS_PRIVATE = 0x4000, 0x40000  # linux/mount.h
+MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 0x1000, 0x2000, 0x4000, 0x40000  # linux/mount.h
 CGROUPS = "/sys/fs/cgroup"
 SHIM_DIR = "/run/containerd"
 # Not needed here, and each costs time at the start or wants something that isn't there.
@@ -42,20 +42,33 @@ def unshare(flags):
                             os.strerror(ctypes.get_errno()))
 
 
+def syscall(result, what):
+    if result != 0:
+        raise parts.Failure("can't %s: %s" % (what, os.strerror(ctypes.get_errno())))
+
+
 def own_mounts():
-    """A mount namespace whose mounts nobody else sees. In a chroot "/" is no mount point and can't be
-    made private, so this goes by way of the namespace's true root, where setns() leads."""
+    """A mount namespace whose mounts nobody else sees.
+
+    In a chroot "/" is no mount point: it can't be made private, and runc can't work there. So this goes
+    by way of the namespace's true root, where setns() leads, and makes the chroot's tree the namespace's
+    root, as switch_root(8) does."""
     unshare(CLONE_NEWNS)
     here = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    fds = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY)
     namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY)
-    if parts.libc.setns(namespace, CLONE_NEWNS) != 0 or \
-       parts.libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None) != 0:
-        raise parts.Failure("can't keep its mounts private: %s" % os.strerror(ctypes.get_errno()))
-    os.fchdir(here)
-    os.chroot(".")
+    syscall(parts.libc.setns(namespace, CLONE_NEWNS), "go to the root of its mounts")
+    syscall(parts.libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "keep its mounts private")
+    root = os.readlink(str(here), dir_fd=fds)
+    if root != "/":
+        path = root.encode()
+        syscall(parts.libc.mount(path, path, None, MS_BIND | MS_REC, None), "mount '%s'" % root)
+        os.chdir(root)
+        syscall(parts.libc.mount(b".", b"/", None, MS_MOVE, None), "move '%s'" % root)
+        os.chroot(".")
     os.chdir("/")
-    os.close(here)
-    os.close(namespace)
+    for fd in (here, fds, namespace):
+        os.close(fd)
 
 
 def mount(*arguments):
