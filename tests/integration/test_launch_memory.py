@@ -26,7 +26,8 @@ class Memory(launch_case.LaunchCase):
         """The launch and what its watcher found wrong, as text; empty is good."""
         log = self.world.path("memcheck.%d" % self.world.launches)
         if self.is_sanitized:
-            before, env = (), {"ASAN_OPTIONS": "log_path=%s:exitcode=99:detect_leaks=1" % log,
+            before, env = (), {"ASAN_OPTIONS": "log_path=%s:exitcode=99:detect_leaks=1:"
+                                               "detect_stack_use_after_return=1" % log,
                                "UBSAN_OPTIONS": "log_path=%s:print_stacktrace=1" % log}
         else:
             if not shutil.which("valgrind"):

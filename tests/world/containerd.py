@@ -126,7 +126,7 @@ def inside(folder, group):
             os.symlink(name, os.path.join(CGROUPS, alias))
         if kind == "cgroup2":  # its processes live in leaves only
             leaf = os.path.join(CGROUPS, name, "daemon")
-            os.mkdir(leaf)
+            os.makedirs(leaf, exist_ok=True)
             parts.write(os.path.join(leaf, "cgroup.procs"), str(os.getpid()))
     os.makedirs(os.path.join(folder, "run"), exist_ok=True)
     mount("--bind", os.path.join(folder, "run"), SHIM_DIR)

@@ -2,6 +2,7 @@
 """What the parts of the local world share: a process that is ended by its exact identity, waiting for
 a fact instead of for a time, certificates, and the command line `PART.py start|stop --dir DIR`."""
 import argparse
+import concurrent.futures
 import contextlib
 import ctypes
 import json
@@ -15,6 +16,10 @@ import time
 
 PR_SET_PDEATHSIG = 1
 POLL_S = 0.005
+# By these `make check` finds what a test left running and what a sanitizer reported.
+FROM_THE_CHECK = ("TL_CHECK_RUN", "ASAN_OPTIONS", "UBSAN_OPTIONS")
+# The parent that PR_SET_PDEATHSIG means is a thread: this one lives as long as the process.
+NURSERY = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -24,7 +29,7 @@ class Failure(Exception):
 
 def clean_env(**more):
     """The environment of a child: no proxy (everything is on loopback), no locale, nothing secret."""
-    keep = {k: os.environ[k] for k in ("PATH", "HOME", "TMPDIR") if k in os.environ}
+    keep = {k: os.environ[k] for k in ("PATH", "HOME", "TMPDIR", *FROM_THE_CHECK) if k in os.environ}
     keep["PATH"] = keep.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
     keep["LC_ALL"] = "C.UTF-8"
     keep.update(more)
@@ -114,14 +119,14 @@ class Process:
         self.child = None
 
     def start(self, *command, with_parent=False, stdout=None, env=None):
-        """`with_parent`: it gets SIGTERM when the thread that started it ends."""
+        """`with_parent`: it gets SIGTERM when this process ends."""
         def before_exec():
             if with_parent:
                 libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         with open(self.log, "ab") as err, open(stdout or self.log, "ab") as out:
-            self.child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,
-                env=env or clean_env(), preexec_fn=before_exec)
+            self.child = NURSERY.submit(
+                subprocess.Popen, command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                start_new_session=True, env=env or clean_env(), preexec_fn=before_exec).result()
         replace(self.file, "%d %d\n" % (self.child.pid, start_time(self.child.pid) or 0))
         return self
 
