@@ -3,6 +3,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdint.h>
 #include <string.h>
 
 #include <teelaunch/secret.h>
@@ -11,12 +12,9 @@
 static inline void json_secret_wipe(const json_t *string)
 {
 	const char *bytes = json_string_value(string);
-	char *writable;
 
-	if (!bytes)
-		return;
-	memcpy(&writable, &bytes, sizeof(writable)); /* ours, though the interface says const */
-	explicit_bzero(writable, json_string_length(string));
+	if (bytes) /* ours, though the interface says const */
+		explicit_bzero((void *)(uintptr_t)bytes, json_string_length(string));
 }
 
 /** Copy a JSON string into @ret (0 or -ENOMEM) and wipe it, whatever happened. */
