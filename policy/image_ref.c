@@ -7,20 +7,12 @@
 #include <string.h>
 
 #include <teelaunch/cleanup.h>
+#include <teelaunch/digest.h>
 #include <teelaunch/str.h>
 
 #include "values.h"
 
 #define TAG_CHARS_MAX 128 /* OCI distribution specification 1.1, "Pulling manifests" */
-
-/* OCI image specification 1.1, descriptor.md: the registered algorithms. */
-static const struct {
-	const char *prefix;
-	size_t hex_n;
-} algorithms[] = {
-	{ "sha256:", 64 },
-	{ "sha512:", 128 },
-};
 
 #define LOWER  "abcdefghijklmnopqrstuvwxyz"
 #define UPPER  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -113,18 +105,6 @@ static bool is_tag(const char *s, size_t n)
 	       s[0] != '-';
 }
 
-static bool is_digest(const char *s)
-{
-	for (size_t i = 0; i < TL_ARRAY_SIZE(algorithms); i++) {
-		const char *hex = s + strlen(algorithms[i].prefix);
-
-		if (tl_str_starts_with(s, algorithms[i].prefix))
-			return strlen(hex) == algorithms[i].hex_n &&
-			       is_made_of(hex, algorithms[i].hex_n, DIGITS "abcdef");
-	}
-	return false;
-}
-
 /* Where the parts lie in the text. */
 struct parts {
 	const char *path; /* behind the first slash */
@@ -166,7 +146,7 @@ static const char *parts_check(const char *text, const struct parts *p)
 		return "its path is not lower-case letters, digits and single separators";
 	if (p->tag && !is_tag(p->tag, p->tag_n))
 		return "its tag is not up to 128 letters, digits, '_', '.' and '-'";
-	if (p->digest && !is_digest(p->digest))
+	if (p->digest && !tl_digest_text_is_valid(p->digest))
 		return "its digest is not sha256: and 64 lower-case hex digits (or sha512: and "
 		       "128)";
 	return NULL;

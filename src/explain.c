@@ -46,6 +46,12 @@ static int set_image_config(struct explain *e, const char *value)
 	return 0;
 }
 
+static int set_image(struct explain *e, const char *value)
+{
+	e->image = value;
+	return 0;
+}
+
 static int set_hardened(struct explain *e, const char *value)
 {
 	(void)value;
@@ -117,6 +123,7 @@ static const struct option_row {
 	  "what the metadata server returns for instance/attributes/?recursive=true; - is stdin" },
 	{ "labels", "FILE", set_labels, "the image's labels: a JSON object of strings" },
 	{ "image-config", "FILE", set_image_config, "the image's OCI configuration" },
+	{ "image", "REF", set_image, "the image itself, in an OCI layout: oci:DIR[:TAG]" },
 	{ "hardened", NULL, set_hardened, "judge for a hardened machine (default)" },
 	{ "debug", NULL, set_debug, "judge for a debug machine" },
 	{ "mem-available-kb", "N", set_memory, "MemAvailable of the machine" },
@@ -133,8 +140,8 @@ static const struct option_row {
 
 static void usage_print(void)
 {
-	puts("usage: teelaunch explain --attributes FILE [--labels FILE | --image-config FILE]\n"
-	     "                         [OPTION]...\n\n"
+	puts("usage: teelaunch explain --attributes FILE [OPTION]...\n"
+	     "                         [--labels FILE | --image-config FILE | --image REF]\n\n"
 	     "Would this launch be allowed, and if not, why exactly?\n");
 	for (size_t i = 0; i < OPTIONS; i++)
 		printf("  --%-16s %-5s %s\n", option_rows[i].name,
@@ -150,8 +157,8 @@ static int options_check(const struct explain *e)
 		return 0;
 	if (!e->attributes_path)
 		return option_is_usable(false, "--attributes is needed");
-	return option_is_usable(!e->labels_path || !e->image_config_path,
-				"--labels and --image-config exclude each other");
+	return option_is_usable(!!e->labels_path + !!e->image_config_path + !!e->image <= 1,
+				"--labels, --image-config and --image exclude each other");
 }
 
 /* 0, 1 (help was printed) or -errno (the reason was printed). */
@@ -190,35 +197,47 @@ static int input_read(const char *path, struct tl_buf *ret, struct tl_error *err
 }
 
 /* An image or label file that can't be read as such is a finding, like a bad label. */
-static int image_finding_add(struct explain *e, const char *path, const struct tl_error *err)
+static int image_finding_add(struct explain *e, const struct tl_error *err)
 {
 	const struct tl_finding_row row = { err->code, "json-syntax", TL_SOURCE_LABELS, false };
 
-	return tl_findings_add(&e->findings, &row, path, NULL, "%s", err->msg);
+	return tl_findings_add(&e->findings, &row, "", NULL, "%s", err->msg);
+}
+
+static bool has_labels_given(const struct explain *e)
+{
+	return e->labels_path || e->image_config_path || e->image;
+}
+
+static int image_text_read(struct explain *e, struct tl_buf *ret, struct tl_error *err)
+{
+	if (!e->image)
+		return input_read(e->labels_path ? e->labels_path : e->image_config_path, ret, err);
+	tl_buf_init(ret, INPUT_BYTES_MAX);
+	return explain_image_read(e->image, ret, err);
 }
 
 /* The labels to judge by; 0 with @ret_has false when there are none, -errno when it failed. */
 static int labels_load(struct explain *e, struct tl_kvs *ret, bool *ret_has, struct tl_error *err)
 {
-	const char *path = e->labels_path ? e->labels_path : e->image_config_path;
 	auto_buf struct tl_buf text = { 0 };
 	int r;
 
-	if (!path)
+	if (!has_labels_given(e))
 		return 0;
-	r = input_read(path, &text, err);
+	r = image_text_read(e, &text, err);
 	if (r)
 		return r;
 	if (e->labels_path)
 		r = tl_labels_parse(tl_buf_str(&text), text.len_bytes, ret, err);
 	else
-		r = tl_image_config_parse(tl_buf_str(&text), text.len_bytes, &e->image, err);
+		r = tl_image_config_parse(tl_buf_str(&text), text.len_bytes, &e->image_config, err);
 	if (r == -EINVAL) {
 		e->verdict = EXPLAIN_INVALID;
-		return image_finding_add(e, path, err);
+		return image_finding_add(e, err);
 	}
 	*ret_has = r == 0;
-	e->has_image = r == 0 && e->image_config_path;
+	e->has_image = r == 0 && !e->labels_path;
 	return r;
 }
 
@@ -230,7 +249,7 @@ static int policy_load(struct explain *e, struct tl_error *err)
 
 	if (r || !has_labels)
 		return r;
-	r = tl_launch_policy_parse(e->has_image ? &e->image.labels : &labels, &e->policy,
+	r = tl_launch_policy_parse(e->has_image ? &e->image_config.labels : &labels, &e->policy,
 				   &e->findings);
 	e->has_policy = r == 0;
 	if (r == -EINVAL)
@@ -259,7 +278,7 @@ static int judge(struct explain *e)
 		.spec = &e->spec,
 		.policies = &e->policy,
 		.n_policies = e->has_policy,
-		.image = e->has_image ? &e->image : NULL,
+		.image = e->has_image ? &e->image_config : NULL,
 		.is_hardened = !e->is_debug,
 	};
 	const struct tl_machine_facts facts = {
@@ -297,8 +316,8 @@ const char *explain_unchecked(const struct explain *e, size_t i)
 		const char *name;
 		bool is_unchecked;
 	} checks[] = {
-		{ "labels", !e->labels_path && !e->image_config_path },
-		{ "image-config", !e->image_config_path },
+		{ "labels", !has_labels_given(e) },
+		{ "image-config", !e->image_config_path && !e->image },
 		{ "mem-available", !e->is_memory_known },
 		{ "capabilities", !e->are_capabilities_known },
 	};
@@ -313,7 +332,7 @@ static void explain_done(struct explain *e)
 {
 	tl_launch_spec_done(&e->spec);
 	tl_launch_policy_done(&e->policy);
-	tl_image_config_done(&e->image);
+	tl_image_config_done(&e->image_config);
 	tl_strv_done(&e->capabilities);
 	tl_findings_done(&e->findings);
 }

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <teelaunch/buf.h>
 #include <teelaunch/verdict.h>
 
 enum explain_verdict {
@@ -21,6 +22,7 @@ struct explain {
 	const char *attributes_path;
 	const char *labels_path;       /* NULL: not given */
 	const char *image_config_path; /* NULL: not given */
+	const char *image;             /* "oci:DIR[:TAG]"; NULL: not given */
 	bool is_debug;
 	bool is_json;
 	bool are_values_shown;
@@ -33,13 +35,19 @@ struct explain {
 
 	struct tl_launch_spec spec;
 	bool has_spec;
-	struct tl_image_config image;
+	struct tl_image_config image_config;
 	bool has_image; /* an image configuration was given and could be read */
 	struct tl_launch_policy policy;
 	bool has_policy;
 	struct tl_findings findings;
 	enum explain_verdict verdict;
 };
+
+/**
+ * Read the configuration of the image "oci:DIR[:TAG]" into @ret, every digest on the way checked.
+ * Returns 0 or -errno; what is wrong with the image itself is TL_DENIED or TL_FATAL in @err.
+ */
+int explain_image_read(const char *image, struct tl_buf *ret, struct tl_error *err);
 
 /** The subcommand: returns the exit status of cli.md. */
 int explain_main(int argc, char **argv);

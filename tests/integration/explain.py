@@ -3,6 +3,7 @@
 """teelaunch explain: every vector through the program, its exit statuses, and its secrets."""
 
 import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -296,6 +297,86 @@ class Behaviour(Explain):
         for _ in range(20):
             self.run_it({"tee-image-reference": IMAGE})
         self.assertLess(time.monotonic() - start, 5)
+
+
+class Layout(Explain):
+    """--image oci:DIR[:TAG], with layouts written here by hand."""
+
+    def blob(self, content, media_type, **more):
+        text = json.dumps(content).encode()
+        digest = hashlib.sha256(text).hexdigest()
+        folder = os.path.join(self.folder.name, "layout", "blobs", "sha256")
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, digest), "wb") as f:
+            f.write(text)
+        return {"mediaType": media_type, "digest": "sha256:" + digest, "size": len(text), **more}
+
+    def image(self, labels, **more):
+        kind = "application/vnd.oci.image."
+        config = self.blob({"architecture": "amd64", "os": "linux", "config": {"Labels": labels},
+                            "rootfs": {"type": "layers", "diff_ids": []}}, kind + "config.v1+json")
+        return self.blob({"schemaVersion": 2, "mediaType": kind + "manifest.v1+json",
+                          "config": config, "layers": []}, kind + "manifest.v1+json", **more)
+
+    def index(self, *entries):
+        return {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+                "manifests": list(entries)}
+
+    def layout(self, *entries):
+        os.makedirs(os.path.join(self.folder.name, "layout"), exist_ok=True)
+        return "oci:" + self.file("layout/index.json", self.index(*entries))[:-len("/index.json")]
+
+    def tagged(self, tag):
+        return {"annotations": {"org.opencontainers.image.ref.name": tag}}
+
+    def judge(self, image):
+        return self.explain({"tee-image-reference": IMAGE, "tee-cmd": '["a"]'}, "--image", image)
+
+    def failed(self, image):
+        done = self.run_it({"tee-image-reference": IMAGE}, "--image", image)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        return done.stderr
+
+    def test_the_labels_of_the_named_image_are_judged(self):
+        open_image = self.image({LABEL + "allow_cmd_override": "1"}, **self.tagged("open"))
+        closed_image = self.image({}, **self.tagged("closed"))
+        layout = self.layout(closed_image, open_image)
+        self.assertEqual(self.judge(layout + ":open")["verdict"], "allow")
+        self.assertEqual(self.judge(layout + ":closed")["verdict"], "deny")
+        self.assertIn("name one: oci:DIR:TAG", self.failed(layout))
+        self.assertIn("no image 'other'", self.failed(layout + ":other"))
+
+    def test_the_only_image_needs_no_tag_and_is_chosen_by_platform(self):
+        arm = self.image({}, platform={"os": "linux", "architecture": "arm64"})
+        amd = self.image({LABEL + "allow_cmd_override": "1"},
+                         platform={"os": "linux", "architecture": "amd64"})
+        kind = "application/vnd.oci.image.index.v1+json"
+        layout = self.layout(self.blob(self.index(arm, amd), kind))
+        self.assertEqual(self.judge(layout)["verdict"], "allow")
+        self.assertIn("arm64", self.failed(self.layout(self.blob(self.index(arm), kind))))
+
+    def test_content_without_its_digest_is_refused(self):
+        for change in ("digest", "size"):
+            manifest = self.image({})
+            path = os.path.join(self.folder.name, "layout/blobs/sha256", manifest["digest"][7:])
+            if change == "size":
+                manifest["size"] += 1
+            else:
+                with open(path, "r+b") as f:
+                    f.write(b" ")
+            self.assertIn("doesn't have this digest", self.failed(self.layout(manifest)))
+
+    def test_an_index_leads_to_manifests_only(self):
+        kind = "application/vnd.oci.image.index.v1+json"
+        entry = self.image({})
+        for _ in range(2):
+            entry = self.blob(self.index(entry), kind,
+                              platform={"os": "linux", "architecture": "amd64"})
+        self.assertIn("no entry for linux/amd64", self.failed(self.layout(entry)))
+
+    def test_other_images_are_refused(self):
+        self.assertIn("is no OCI layout", self.failed("docker.io/library/nginx:1"))
+        self.assertIn("No such file", self.failed("oci:/nonexistent:1"))
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ static void the_order_of_keys_does_not_matter(void **state)
 
 	(void)state;
 	for (size_t round = 0; round < 3000; round++) {
-		size_t picked[FRAGMENTS], n = 0;
+		size_t picked[FRAGMENTS] = { 0 }, n = 0;
 		char document[2][4096], texts[2][8192];
 
 		for (size_t i = 0; i < FRAGMENTS; i++) {
