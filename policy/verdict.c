@@ -7,10 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <teelaunch/buf.h>
 #include <teelaunch/cleanup.h>
 #include <teelaunch/env_names.h>
 
 #include "values.h"
+
+/* More than a message can show. */
+#define LIST_TEXT_BYTES_MAX 1024
 
 struct judge {
 	const struct tl_launch_spec *spec;
@@ -84,6 +88,38 @@ static int rule_env_names(struct judge *j)
 	return r;
 }
 
+/* "[A B]", as the reference prints lists; NULL when out of memory. */
+static char *list_text(const struct tl_strv *list)
+{
+	struct tl_buf text;
+	int r;
+
+	tl_buf_init(&text, LIST_TEXT_BYTES_MAX);
+	r = tl_buf_append_str(&text, "[");
+	for (size_t i = 0; !r && i < list->n; i++)
+		r = tl_buf_printf(&text, "%s%s", i ? " " : "", list->items[i]);
+	if (!r)
+		r = tl_buf_append_str(&text, "]");
+	if (r == -ENOMEM) {
+		tl_buf_done(&text);
+		return NULL;
+	}
+	return tl_buf_take_str(&text); /* cut, when there was no room for all */
+}
+
+/* Operators' scripts look for these words; the value, which the reference prints, is left out. */
+static int env_override_deny(struct judge *j, const char *name)
+{
+	auto_free char *allowed = list_text(&j->policy->allow_envs), *why = NULL;
+
+	if (!allowed || asprintf(&why,
+				 "env var {%s [REDACTED]} is not allowed to be overridden on this "
+				 "image; allowed envs to be overridden: %s",
+				 name, allowed) < 0)
+		return -ENOMEM;
+	return env_deny(j, TL_E_DENIED_ENV, "env", name, why);
+}
+
 static int rule_env(struct judge *j)
 {
 	const struct tl_kvs *envs = &j->spec->envs;
@@ -91,8 +127,7 @@ static int rule_env(struct judge *j)
 
 	for (size_t i = 0; !r && i < envs->n; i++)
 		if (!tl_strv_contains(&j->policy->allow_envs, envs->items[i].key))
-			r = env_deny(j, TL_E_DENIED_ENV, "env", envs->items[i].key,
-				     "allow_env_override of the image does not list it");
+			r = env_override_deny(j, envs->items[i].key);
 	return r;
 }
 
@@ -130,7 +165,8 @@ static int rule_monitoring(struct judge *j)
 	if (j->spec->monitoring <= most)
 		return 0;
 	return deny(j, TL_E_DENIED_MONITORING, "monitoring", "tee-monitoring-enable",
-		    "monitoring '%s' is asked for; this image allows at most '%s' on %s machines",
+		    "error verifying monitoring config: '%s' is asked for; this image allows at "
+		    "most '%s' on %s machines",
 		    tl_monitoring_name(j->spec->monitoring), tl_monitoring_name(most),
 		    j->is_hardened ? "hardened" : "debug");
 }
@@ -186,6 +222,22 @@ static const char *mount_fault(const struct tl_strv *allowed, const char *clean)
 	return "mount:not-in-allowlist";
 }
 
+static int mount_deny(struct judge *j, const char *category, const char *destination)
+{
+	auto_free char *allowed = list_text(&j->policy->allow_mounts);
+	const char *why = "policy only allows mounts in the following paths";
+
+	if (!allowed)
+		return -ENOMEM;
+	if (strcmp(category, "mount:dest-not-absolute") == 0)
+		why = "it is not absolute; policy only allows mounts in the following paths";
+	else if (strcmp(category, "mount:allow-entry-not-absolute") == 0)
+		why = "allow_mount_destinations of the image has a path that is not absolute";
+	return deny(j, TL_E_DENIED_MOUNT, category, "tee-mount",
+		    "tee-mount: destination mount points are not allowed: '%s': %s: %s",
+		    destination, why, allowed);
+}
+
 static int mount_check(struct judge *j, const char *destination)
 {
 	auto_free char *clean = path_clean(destination);
@@ -197,18 +249,7 @@ static int mount_check(struct judge *j, const char *destination)
 	/* A protected path has its finding already, and no label could allow it. */
 	if (!category || protected_path(clean))
 		return 0;
-	if (strcmp(category, "mount:dest-not-absolute") == 0)
-		return deny(j, TL_E_DENIED_MOUNT, category, "tee-mount",
-			    "tee-mount: destination '%s' is not absolute", destination);
-	if (strcmp(category, "mount:allow-entry-not-absolute") == 0)
-		return deny(j, TL_E_DENIED_MOUNT, category, "tee-mount",
-			    "tee-mount: destination '%s': allow_mount_destinations of the image "
-			    "has a path that is not absolute",
-			    destination);
-	return deny(j, TL_E_DENIED_MOUNT, category, "tee-mount",
-		    "tee-mount: destination '%s' is not at or below a path in "
-		    "allow_mount_destinations of the image",
-		    destination);
+	return mount_deny(j, category, destination);
 }
 
 static int rule_mounts(struct judge *j)

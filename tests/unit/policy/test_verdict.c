@@ -251,6 +251,62 @@ static void all_policies_must_allow(void **state)
 	assert_int_equal(findings.n, 1);
 }
 
+/* What operators' scripts look for in the reference's log; the value is ours to leave out. */
+static void denials_keep_the_words_of_the_reference(void **state)
+{
+	static const char *const want[] = {
+		"tee-env-OUT: env var {OUT [REDACTED]} is not allowed to be overridden on this "
+		"image; "
+		"allowed envs to be overridden: [A B]",
+		"tee-cmd: CMD is not allowed to be overridden on this image",
+		"tee-container-log-redirect is 'serial': logging redirection not allowed by image",
+		"error verifying monitoring config: 'all' is asked for; this image allows at most "
+		"'none' on hardened machines",
+		"tee-mount: destination mount points are not allowed: '/x': policy only allows "
+		"mounts "
+		"in the following paths: [/a /b]",
+		"tee-added-capabilities: additional capabilities are not allowed",
+		"tee-cgroup-ns: cgroups usage is not allowed",
+	};
+	json_auto_t *from =
+		json_loads("{\"envs\":[{\"name\":\"OUT\",\"value\":\"a\"}],\"cmd\":[\"x\"],"
+			   "\"log_redirect\":\"serial\",\"monitoring\":\"all\",\"mounts\":[\"/x\"],"
+			   "\"added_capabilities\":[\"C\"],\"cgroup_namespace\":true}",
+			   0, NULL);
+	auto_launch_spec struct tl_launch_spec spec = spec_read(from);
+	auto_launch_policy struct tl_launch_policy policy = { .log_policy = TL_LOG_POLICY_NEVER };
+	auto_findings struct tl_findings findings = { 0 };
+	struct tl_verdict_input in = {
+		.spec = &spec, .policies = &policy, .n_policies = 1, .is_hardened = true
+	};
+
+	(void)state;
+	tl_strv_add(&policy.allow_envs, "A");
+	tl_strv_add(&policy.allow_envs, "B");
+	tl_strv_add(&policy.allow_mounts, "/a");
+	tl_strv_add(&policy.allow_mounts, "/b");
+	assert_int_equal(tl_verdict(&in, &findings), -EPERM);
+	assert_int_equal(findings.n, sizeof(want) / sizeof(want[0]));
+	for (size_t i = 0; i < findings.n; i++)
+		assert_string_equal(findings.items[i].message, want[i]);
+}
+
+static void a_long_list_of_what_is_allowed_is_cut(void **state)
+{
+	auto_launch_spec struct tl_launch_spec spec = { 0 };
+	auto_launch_policy struct tl_launch_policy policy = { 0 };
+	auto_findings struct tl_findings findings = { 0 };
+	struct tl_verdict_input in = { .spec = &spec, .policies = &policy, .n_policies = 1 };
+
+	(void)state;
+	tl_kvs_add(&spec.envs, "A", "v");
+	for (size_t i = 0; i < 1000; i++)
+		tl_strv_add(&policy.allow_envs, "LONG_NAME");
+	assert_int_equal(tl_verdict(&in, &findings), -EPERM);
+	assert_int_equal(findings.n, 1);
+	assert_in_range(strlen(findings.items[0].message), 400, TL_FINDING_MSG_BYTES_MAX);
+}
+
 static void label_problems_are_all_reported_in_order(void **state)
 {
 	static const struct {
@@ -441,6 +497,8 @@ int main(void)
 		cmocka_unit_test(every_reason_is_given_at_once),
 		cmocka_unit_test(protected_paths_are_refused_whatever_the_policies_say),
 		cmocka_unit_test(all_policies_must_allow),
+		cmocka_unit_test(denials_keep_the_words_of_the_reference),
+		cmocka_unit_test(a_long_list_of_what_is_allowed_is_cut),
 		cmocka_unit_test(label_problems_are_all_reported_in_order),
 		cmocka_unit_test(the_legacy_monitoring_label_is_trimmed_and_refused_when_unknown),
 		cmocka_unit_test(memory_is_checked_as_a_sum_that_never_wraps),
