@@ -57,6 +57,9 @@ struct tl_tpm_options {
  * 0x01C10003, endorsement hierarchy), its certificate (NV 0x01C10002), firmware log, dictionary
  * attack parameters (failures of these last only become warnings).
  * Codes: TL_E_TPM_*, TL_E_AK_*, TL_E_FIRMWARE_LOG.
+ *
+ * tpm2-tss prints to stderr whatever goes wrong, and its only switch is the environment: a program
+ * that wants one clear line sets TSS2_LOG=all+none in its main(), before the first thread.
  */
 int tl_tpm_open(const struct tl_tpm_options *options, struct tl_tee **ret, struct tl_error *err);
 

@@ -544,7 +544,7 @@ static void the_worked_example_gives_the_known_register(void **state)
 
 static void facts_that_do_not_hold_are_refused(void **state)
 {
-	auto_kvs struct tl_kvs unsorted = { 0 };
+	auto_kvs struct tl_kvs unsorted = { 0 }, twice = { 0 };
 	struct tl_launch_facts facts = { .image_ref = "r",
 					 .image_digest = "d",
 					 .restart_policy = "always" };
@@ -559,6 +559,9 @@ static void facts_that_do_not_hold_are_refused(void **state)
 	facts.override_env = &unsorted;
 	assert_int_equal(tl_launch_events_build(&facts, &list, &err), -EINVAL);
 	assert_string_equal(err.msg, "operator's variable 'A' is out of order or given twice");
+	assert_int_equal(tl_kvs_add(&twice, "A", "1") | tl_kvs_add(&twice, "A", "2"), 0);
+	facts.override_env = &twice;
+	assert_int_equal(tl_launch_events_build(&facts, &list, &err), -EINVAL);
 	facts.override_env = NULL;
 	facts.image_digest = NULL;
 	assert_int_equal(tl_launch_events_build(&facts, &list, &err), -EINVAL);

@@ -17,7 +17,8 @@
 #include <teelaunch/cleanup.h>
 #include <teelaunch/evidence.h>
 
-#define NONCE "a nonce"
+#define NONCE   "a nonce"
+#define CERTIFY 0x8017 /* TPM_ST_ATTEST_CERTIFY */
 
 /* What goes into TPMS_ATTEST; each test turns one thing wrong. */
 struct facts {
@@ -130,6 +131,13 @@ static void make_attest(const struct facts *f, struct tl_quote *q)
 	assert_int_equal(tl_buf_append_be32(&b, 3), 0); /* restart count */
 	assert_int_equal(tl_buf_append_u8(&b, 1), 0);   /* safe */
 	assert_int_equal(tl_buf_append_be64(&b, 4), 0); /* firmware */
+	if (f->type == CERTIFY) {                       /* 10.12.3 TPMS_CERTIFY_INFO: two names */
+		put_2b(&b, "name", 4);
+		put_2b(&b, "qualified", 9);
+		assert_int_equal(tl_blob_set(&q->attest, b.data, b.len_bytes), 0);
+		tl_buf_done(&b);
+		return;
+	}
 	assert_int_equal(tl_buf_append_be32(&b, f->n_selections), 0);
 	for (uint32_t i = 0; i < f->n_selections; i++) {
 		assert_int_equal(tl_buf_append_be16(&b, f->bank), 0);
@@ -253,8 +261,8 @@ static void signed_bytes_that_are_no_quote_of_ours_are_refused(void **state)
 	f.magic = 0xff544348;
 	assert_refused(k->ec, &k->ec_cert, &f, "not a quote");
 	f = good;
-	f.type = 0x8017; /* TPM_ST_ATTEST_CERTIFY */
-	assert_refused(k->ec, &k->ec_cert, &f, "not a");
+	f.type = CERTIFY;
+	assert_refused(k->ec, &k->ec_cert, &f, "signed by the TPM, but not a quote");
 	f = good;
 	f.nonce = "another";
 	assert_refused(k->ec, &k->ec_cert, &f, "another nonce");
@@ -363,6 +371,23 @@ static void every_changed_bit_is_refused(void **state)
 	quote_done(&q);
 }
 
+static void bytes_after_the_signature_are_refused(void **state)
+{
+	const struct keys *k = *state;
+	struct tl_error err = { 0 };
+	uint8_t longer[128] = { 0 };
+	struct tl_quote q;
+	size_t n;
+
+	make_quote(k->ec, &good, &q);
+	n = q.signature.n;
+	memcpy(longer, q.signature.bytes, n);
+	assert_int_equal(tl_blob_set(&q.signature, longer, n + 1), 0);
+	assert_int_equal(check(&q, &k->ec_cert, &err), -EBADMSG);
+	assert_string_equal(err.msg, "quote of bank sha1: not a TPMT_SIGNATURE");
+	quote_done(&q);
+}
+
 static void every_cut_quote_is_refused(void **state)
 {
 	const struct keys *k = *state;
@@ -398,6 +423,7 @@ int main(void)
 		cmocka_unit_test(values_out_of_order_are_refused),
 		cmocka_unit_test(every_changed_bit_is_refused),
 		cmocka_unit_test(every_cut_quote_is_refused),
+		cmocka_unit_test(bytes_after_the_signature_are_refused),
 	};
 
 	setenv("TSS2_LOG", "all+none", 0);

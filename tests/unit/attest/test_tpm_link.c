@@ -174,6 +174,28 @@ static void a_silent_tpm_is_given_up_in_time_and_for_good(void **state)
 	close(fds[1]);
 }
 
+static void a_link_that_was_late_sends_nothing_any_more(void **state)
+{
+	struct tpm_link *link;
+	struct fake f;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	fake_init(&f, ok_answer, NULL);
+	f.silent_fd = fds[0];
+	link = link_to(&f);
+	assert_int_equal(talk(link), TSS2_TCTI_RC_IO_ERROR);
+	assert_int_equal(tpm_link_state(link), TPM_LINK_LATE);
+	/* Now the answer comes: to the wrong question. */
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	assert_int_equal(talk(link), TSS2_TCTI_RC_IO_ERROR);
+	assert_int_equal(f.n_sent, 1);
+	tpm_link_close(link);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static void a_lost_connection_is_said_and_stays_lost(void **state)
 {
 	struct tl_error err = { 0 };
@@ -306,6 +328,7 @@ int main(void)
 		cmocka_unit_test(a_busy_tpm_is_asked_again_with_the_same_bytes),
 		cmocka_unit_test(a_tpm_that_stays_busy_is_given_up_in_time),
 		cmocka_unit_test(a_silent_tpm_is_given_up_in_time_and_for_good),
+		cmocka_unit_test(a_link_that_was_late_sends_nothing_any_more),
 		cmocka_unit_test(a_lost_connection_is_said_and_stays_lost),
 		cmocka_unit_test(every_answer_that_is_not_one_gets_a_code_and_keeps_ret),
 		cmocka_unit_test(banks_that_cannot_be_used_are_named),
