@@ -22,7 +22,9 @@
 
 struct tl_ctrd; /* launcher/containerd/containerd.h */
 
-#define PULL_THREADS_MAX 8
+#define PULL_DOWNLOADS_MAX     8
+#define PULL_DOWNLOADS_DEFAULT 3
+#define PULL_BUDGET_MS         (UINT64_C(3600) * 1000)
 
 struct tl_pull_progress {
 	uint64_t bytes_done; /* of layers, as downloaded; content that was there counts as done */
@@ -45,13 +47,13 @@ struct tl_pull_stats {
 };
 
 struct tl_pull_options {
-	unsigned int downloads_max; /* at once; 0 = 3; at most PULL_THREADS_MAX */
+	unsigned int
+		downloads_max; /* at once; 0 = PULL_DOWNLOADS_DEFAULT; at most PULL_DOWNLOADS_MAX */
 	/* A folder on the file system of containerd's content store, for the check that the layers
 	 * fit before the first is fetched. NULL = no check. */
 	const char *content_dir;
-	const char *snapshotter; /* NULL = "overlayfs" */
-	struct tl_deadline deadline;
-	struct tl_cancel *cancel; /* NULL = none */
+	struct tl_deadline deadline; /* at_ms 0 = PULL_BUDGET_MS from now */
+	struct tl_cancel *cancel;    /* NULL = none */
 	/* Called on the caller's thread, about ten times a second and at the end; NULL = none. */
 	void (*progress)(void *ctx, const struct tl_pull_progress *progress);
 	void *progress_ctx;
@@ -64,7 +66,7 @@ struct tl_pull_options {
  * manifest, configuration, layers, and the snapshots of the chain. On failure partial downloads,
  * active snapshots and the lease are removed, synchronously, with a few retries over some seconds
  * in case containerd is just restarting; what can't be removed then expires, or goes at the next
- * pull, which drops the leases of earlier ones first.
+ * pull, which drops the leases of earlier ones first: one pull at a time in a namespace.
  *
  * @registry   the client that resolved it; used by this thread only, copied for the others
  * @ret_stats  always set; NULL is fine

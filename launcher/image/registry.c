@@ -126,7 +126,7 @@ int tl_registry_dup(const struct tl_registry *from, struct tl_cancel *cancel,
 	};
 	int e = tl_registry_open(&ref, &o, &r, err);
 
-	if (e < 0)
+	if (!r)
 		return e;
 	r->host = from->host;
 	if (!tl_secret_is_empty(&from->authorization) &&
@@ -157,6 +157,11 @@ uint64_t tl_registry_requests(const struct tl_registry *r)
 	return r->requests;
 }
 
+const struct tl_registry_limits *tl_registry_limits(const struct tl_registry *r)
+{
+	return &r->limits;
+}
+
 const char *tl_registry_host_name(const struct tl_registry *r)
 {
 	return r->host.name;
@@ -179,7 +184,7 @@ static const char *ca_file_for(const struct tl_registry *r, const struct registr
 {
 	for (size_t i = 0; i < r->roots.n; i++) {
 		struct registry_host of;
-		const char *pem;
+		const char *pem = NULL;
 
 		if (root_split(r->roots.items[i], &of, &pem, NULL) == 0 &&
 		    registry_host_equal(&of, host))

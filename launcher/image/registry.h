@@ -73,7 +73,9 @@ static inline void tl_registry_closep(struct tl_registry **r)
 
 /** HTTP requests so far, every attempt, redirect and token exchange counted. */
 uint64_t tl_registry_requests(const struct tl_registry *registry);
-/** "/path" without tag, and the host without port: the label distribution.source.<host>=<path>. */
+/** Borrowed. */
+const struct tl_registry_limits *tl_registry_limits(const struct tl_registry *registry);
+/** "path" without tag, and the host without port: the label distribution.source.<host>=<path>. */
 const char *tl_registry_host_name(const struct tl_registry *registry);
 const char *tl_registry_path(const struct tl_registry *registry);
 

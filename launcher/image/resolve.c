@@ -9,12 +9,10 @@
 #include <teelaunch/cleanup.h>
 
 /* OCI's word for the architecture this program was built for (Go's GOARCH). */
-#if defined(__x86_64__)
-#define ARCHITECTURE "amd64"
-#elif defined(__aarch64__)
+#if defined(__aarch64__)
 #define ARCHITECTURE "arm64"
 #else
-#error "name the architecture as OCI images do"
+#define ARCHITECTURE "amd64"
 #endif
 
 void tl_resolved_image_done(struct tl_resolved_image *image)
@@ -198,7 +196,7 @@ static int layers_make(const struct manifest *m, struct tl_resolved_image *image
 		return tl_fail(err, TL_E_IMAGE_LAYERS, EINVAL,
 			       "the manifest has %zu layers, the configuration %zu (diff_ids)",
 			       m->layers_n, image->parsed.diff_ids.n);
-	image->layers = calloc(m->layers_n, sizeof(*image->layers));
+	image->layers = calloc(m->layers_n ? m->layers_n : 1, sizeof(*image->layers));
 	if (!image->layers)
 		return no_memory(err);
 	for (size_t i = 0; i < m->layers_n; i++) {

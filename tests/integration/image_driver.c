@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * image_driver resolve|fetch [OPTIONS] REFERENCE: the image client behind a command line, for
+ * image_driver resolve|fetch|pull [OPTIONS] REFERENCE: the image client behind a command line, for
  * tests. Prints one line of KEY=VALUE each; ends with 1 and "error=..." on failure.
  *
  * The limits are those of production divided by what makes a test bearable.
@@ -17,6 +17,8 @@
 #include <teelaunch/image_ref.h>
 #include <teelaunch/str.h>
 
+#include "launcher/containerd/containerd.h"
+#include "launcher/image/pull.h"
 #include "launcher/image/registry.h"
 #include "launcher/image/resolve.h"
 
@@ -33,10 +35,19 @@ struct driver {
 	struct tl_registry *registry;
 	struct tl_resolved_image image;
 	uint64_t streamed_bytes;
+	/* Of the verb "pull". */
+	const char *socket;
+	const char *content_dir;
+	uint64_t downloads;
+	uint64_t pull_ms;
+	uint64_t cancel_at_bytes;
+	struct tl_cancel *cancel;
+	struct tl_pull_progress progress;
 };
 
 static void driver_done(struct driver *d)
 {
+	tl_cancel_free(d->cancel);
 	tl_resolved_image_done(&d->image);
 	tl_registry_close(d->registry);
 	tl_image_ref_done(&d->ref);
@@ -55,15 +66,12 @@ static int open_registry(struct driver *d, struct tl_error *err)
 		.limits = &limits,
 		.deadline = tl_deadline_in(tl_clock_mono_ms(), d->deadline_ms),
 	};
-	int r = 0;
 
 	limits.backoff.base_ms = 20;
 	limits.backoff.cap_ms = 100;
 	limits.stall_timeout_ms = d->stall_ms;
 	limits.retry_after_max_ms = 2000;
-	if (r == 0)
-		r = tl_registry_open(&d->ref, &o, &d->registry, err);
-	return r;
+	return tl_registry_open(&d->ref, &o, &d->registry, err);
 }
 
 static int resolve(struct driver *d, struct tl_error *err)
@@ -112,6 +120,71 @@ static int fetch(struct driver *d, struct tl_error *err)
 	return r;
 }
 
+/* The progress must never go back in what is complete, nor beyond the image. */
+static void watch(void *ctx, const struct tl_pull_progress *now)
+{
+	struct driver *d = ctx;
+
+	if (now->layers_fetched < d->progress.layers_fetched ||
+	    now->layers_unpacked < d->progress.layers_unpacked ||
+	    now->bytes_done > now->bytes_total)
+		printf("progress_fault=1\n");
+	d->progress = *now;
+	if (now->bytes_done >= d->cancel_at_bytes)
+		tl_cancel_request(d->cancel);
+}
+
+/* The most memory this process ever had, as the kernel counts it. */
+static int peak_print(struct tl_error *err)
+{
+	auto_buf struct tl_buf b = { 0 };
+	const char *line;
+	int r;
+
+	tl_buf_init(&b, TOKEN_BYTES_MAX);
+	r = tl_file_read("/proc/self/status", &b, err);
+	line = r < 0 ? NULL : strstr(tl_buf_str(&b), "VmHWM:");
+	if (line)
+		printf("peak_kb=%.*s\n", (int)strcspn(line + 6, "k"), line + 6);
+	return r;
+}
+
+static void stats_print(const struct tl_pull_stats *s)
+{
+	printf("downloaded=%" PRIu64 "\nreused=%" PRIu64 "\nhttp_requests=%" PRIu64
+	       "\nretries=%u\nfetched=%u\nunpacked=%u\nsnapshots_reused=%u\ntook_ms=%" PRIu64 "\n",
+	       s->bytes_downloaded, s->bytes_reused, s->http_requests, s->retries,
+	       s->layers_fetched, s->layers_unpacked, s->layers_reused, s->took_ms);
+}
+
+static int pull(struct driver *d, struct tl_error *err)
+{
+	auto_ctrd struct tl_ctrd *ctrd = NULL;
+	struct tl_pull_stats stats = { 0 };
+	int r = resolve(d, err);
+
+	d->cancel = tl_cancel_new();
+	if (r == 0)
+		r = tl_ctrd_open(d->socket, "default", &ctrd, err);
+	if (r < 0)
+		return r;
+	const struct tl_pull_options o = {
+		.downloads_max = (unsigned int)d->downloads,
+		.content_dir = d->content_dir,
+		.deadline = tl_deadline_in(tl_clock_mono_ms(), d->pull_ms),
+		.cancel = d->cancel,
+		.progress = watch,
+		.progress_ctx = d,
+	};
+
+	r = tl_pull(d->registry, &d->image, ctrd, &o, &stats, err);
+	stats_print(&stats);
+	printf("progress=%u/%u/%u %" PRIu64 "/%" PRIu64 "\n", d->progress.layers_fetched,
+	       d->progress.layers_unpacked, d->progress.layers_n, d->progress.bytes_done,
+	       d->progress.bytes_total);
+	return r < 0 ? r : peak_print(err);
+}
+
 static int token_load(struct driver *d, const char *path, struct tl_error *err)
 {
 	auto_buf struct tl_buf b = { 0 };
@@ -139,6 +212,18 @@ static int option_apply(struct driver *d, int option, const char *value, struct 
 		return tl_str_parse_u64(value, UINT64_MAX, &d->deadline_ms);
 	case 's':
 		return tl_str_parse_u64(value, UINT64_MAX, &d->stall_ms);
+	case 'c':
+		d->socket = value;
+		return 0;
+	case 'f':
+		d->content_dir = value;
+		return 0;
+	case 'n':
+		return tl_str_parse_u64(value, UINT32_MAX, &d->downloads);
+	case 'p':
+		return tl_str_parse_u64(value, UINT64_MAX, &d->pull_ms);
+	case 'x':
+		return tl_str_parse_u64(value, UINT64_MAX, &d->cancel_at_bytes);
 	default:
 		return tl_fail(err, TL_E_USAGE, EINVAL, "unknown option");
 	}
@@ -153,12 +238,17 @@ static int run(struct driver *d, int argc, char **argv, struct tl_error *err)
 		{ "token-file", required_argument, NULL, 't' },
 		{ "deadline-ms", required_argument, NULL, 'd' },
 		{ "stall-ms", required_argument, NULL, 's' },
+		{ "containerd", required_argument, NULL, 'c' },
+		{ "content-dir", required_argument, NULL, 'f' },
+		{ "downloads", required_argument, NULL, 'n' },
+		{ "pull-ms", required_argument, NULL, 'p' },
+		{ "cancel-at-bytes", required_argument, NULL, 'x' },
 		{ 0 },
 	};
 	static const struct {
 		const char *name;
 		int (*run)(struct driver *d, struct tl_error *err);
-	} verbs[] = { { "resolve", resolve }, { "fetch", fetch } };
+	} verbs[] = { { "resolve", resolve }, { "fetch", fetch }, { "pull", pull } };
 	int option, r;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -179,7 +269,10 @@ static int run(struct driver *d, int argc, char **argv, struct tl_error *err)
 
 int main(int argc, char **argv)
 {
-	auto_driver struct driver d = { .deadline_ms = 60000, .stall_ms = 1500 };
+	auto_driver struct driver d = { .deadline_ms = 120000,
+					.stall_ms = 1500,
+					.pull_ms = 120000,
+					.cancel_at_bytes = UINT64_MAX };
 	struct tl_error err = { 0 };
 	int r = run(&d, argc, argv, &err);
 

@@ -257,7 +257,7 @@ disabled_plugins = [%s]
                               ("task", ("tasks", "list", "-q")), ("lease", ("leases", "list", "-q"))):
             found += ["%s %s" % (what, line) for line in self.ctr(*command).split()]
         for line in self.ctr("snapshots", "list").splitlines()[1:]:
-            if not line.endswith("Committed"):
+            if line.split()[-1] != "Committed":
                 found.append("snapshot " + line.split()[0])
         own = self.process.pid
         found += ["process %d (%s)" % (p, parts.read("/proc/%d/comm" % p).strip())
