@@ -10,7 +10,7 @@
  * Debug or production: the kernel command line as GRUB measures it into PCR 8 (EV_IPL,
  * "kernel_cmdline: <path> <arguments>", digest over the text behind the prefix). To keep a command
  * typed at GRUB's prompt from passing as a command line, texts are told apart by what was measured:
- * one that starts like a path ('/', '(' or "BOOT_IMAGE=") is a command line, there must be exactly
+ * one that starts like a path ('/', '(' or "BOOT_IMAGE=") is a command line, there must be at most
  * one, and it must be labelled as one; every other text must be a command ("grub_cmd: ") or a
  * separator. No command line at all means debug.
  *

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,11 +54,15 @@ static int port_of(int fd, uint16_t *ret)
 {
 	struct sockaddr_storage addr = { 0 };
 	socklen_t n = sizeof(addr);
+	char text[8];
+	uint64_t port;
 
 	if (getsockname(fd, (struct sockaddr *)&addr, &n) < 0)
 		return -errno;
-	*ret = ntohs(addr.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&addr)->sin6_port
-						: ((struct sockaddr_in *)&addr)->sin_port);
+	if (getnameinfo((struct sockaddr *)&addr, n, NULL, 0, text, sizeof(text), NI_NUMERICSERV) ||
+	    tl_str_parse_u64(text, UINT16_MAX, &port) < 0)
+		return -EINVAL;
+	*ret = (uint16_t)port;
 	return 0;
 }
 
