@@ -13,6 +13,7 @@
 #include <teelaunch/digest.h>
 #include <teelaunch/encoding.h>
 
+#include "../json_secret.h"
 #include "api_error.h"
 
 #define NO_STORE       "no-store"
@@ -167,7 +168,10 @@ static int token_issue(struct api *api, const struct verify_request *req,
 	if (json_array_size(partial) && reply)
 		(void)json_object_set(reply, "partialErrors", partial);
 	json_decref(partial);
-	return reply_json(reply, NO_STORE, ret, err);
+	r = reply_json(json_incref(reply), NO_STORE, ret, err);
+	json_secret_wipe(json_object_get(reply, field));
+	json_decref(reply);
+	return r;
 }
 
 static void decision_report(const struct api *api, const struct refusals *refusals,

@@ -10,6 +10,7 @@
 
 #include <teelaunch/cleanup.h>
 
+#include "../json_secret.h"
 #include "fields.h"
 
 /* No jansson text holds a NUL: JSON_ALLOW_NUL is never given, so strings are what strlen() says. */
@@ -32,8 +33,7 @@ static int parse_id_token(const json_t *v, const char *path, void *ctx, struct t
 		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
 			       "'%s' must be a string of at most %d bytes", path,
 			       REQUEST_ID_TOKEN_MAX);
-	if (tl_secret_set(&r->id_tokens[r->id_tokens_n], json_string_value(v),
-			  json_string_length(v)) < 0)
+	if (json_secret_take(v, &r->id_tokens[r->id_tokens_n]) < 0)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for '%s'", path);
 	r->id_tokens_n++;
 	return 0;
