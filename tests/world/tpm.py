@@ -122,7 +122,7 @@ class Tpm:
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 start_new_session=True)
             # Another process may have taken the port in between: then swtpm ends at once.
-            if wait_for_port(port, process):
+            if wait_for_ports(port, process):
                 break
         else:
             raise SystemExit("tpm.py: swtpm doesn't start; see " + self.path("swtpm.log"))
@@ -272,16 +272,30 @@ def free_port_pair():
                 continue
 
 
-def wait_for_port(port, process):
-    """Until the kernel shows the listening socket: connecting would take swtpm's only client."""
+def wait_for_ports(port, process):
+    """Until the process listens on both: by the kernel's tables, because a connection made to find
+    out would be swtpm's only client, and because another process may have taken one of them."""
     deadline = time.monotonic() + 10
-    want = "0100007F:%04X" % port
+    want = {"0100007F:%04X" % port, "0100007F:%04X" % (port + 1)}
     while time.monotonic() < deadline and process.poll() is None:
         with open("/proc/net/tcp", encoding="utf-8") as f:
-            if any(line.split()[1] == want and line.split()[3] == "0A" for line in list(f)[1:]):
-                return True
+            rows = [line.split() for line in list(f)[1:]]
+        sockets = {"socket:[%s]" % row[9] for row in rows if row[1] in want and row[3] == "0A"}
+        if len(sockets & set(open_files(process.pid))) == 2:
+            return True
         time.sleep(0.01)
+    process.terminate()
+    process.wait()
     return False
+
+
+def open_files(pid):
+    folder = "/proc/%d/fd" % pid
+    try:
+        for name in os.listdir(folder):
+            yield os.readlink(os.path.join(folder, name))
+    except OSError:
+        return  # it is just ending, or just closing one
 
 
 # Options that shape the TPM itself; the others shape a boot.
