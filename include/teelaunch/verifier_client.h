@@ -42,7 +42,7 @@ struct tl_verifier_options {
 
 /* Where the parts of a request come from. Each is called again for every attempt: a challenge is
  * used once. They return 0 or a negative errno with @err filled, which ends the attestation unless
- * its class is TL_RETRY. */
+ * its class is TL_RETRY. Their time counts against the budget, but isn't cut short by it. */
 struct tl_attest_sources {
 	/* Access token for the API, sent as "Authorization: Bearer"; NULL = none is sent. */
 	int (*bearer)(void *ctx, struct tl_secret *ret, struct tl_error *err);

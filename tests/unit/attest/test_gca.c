@@ -14,6 +14,7 @@
 
 #include "attest/gca_reply.h"
 #include "attest/gca_request.h"
+#include "attest/json_secret.h"
 
 /* --- options ------------------------------------------------------------------------------ */
 
@@ -323,6 +324,20 @@ static void resource_names_cannot_leave_their_place(void **state)
 	assert_true(gca_name_is_valid(long_name));
 }
 
+/* --- secrets ------------------------------------------------------------------------------ */
+
+static void a_secret_taken_out_of_json_is_wiped_there(void **state)
+{
+	json_auto_t *string = json_string("CANARY");
+	auto_secret struct tl_secret secret = { 0 };
+
+	(void)state;
+	assert_int_equal(json_secret_take(string, &secret), 0);
+	assert_string_equal(secret.bytes, "CANARY");
+	assert_memory_equal(json_string_value(string), "\0\0\0\0\0\0", 6);
+	json_secret_wipe(NULL); /* and what is no string is left alone */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -336,6 +351,7 @@ int main(void)
 		cmocka_unit_test(words_are_cut_and_may_be_anything),
 		cmocka_unit_test(a_200_must_be_a_json_object),
 		cmocka_unit_test(retry_after_is_read_as_seconds_or_as_a_date),
+		cmocka_unit_test(a_secret_taken_out_of_json_is_wiped_there),
 		cmocka_unit_test(resource_names_cannot_leave_their_place),
 	};
 
