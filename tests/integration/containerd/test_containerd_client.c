@@ -201,13 +201,15 @@ static void a_label_that_is_too_long_is_refused(void **state)
 
 static void put_layer(struct tl_ctrd *c, struct tl_ctrd_descriptor *layer)
 {
+	const char *digest = getenv("TL_LAYER_DIGEST");
 	auto_buf struct tl_buf data = { 0 };
 	struct tl_error err = { 0 };
 
 	tl_buf_init(&data, MIB);
 	assert_int_equal(tl_file_read(getenv("TL_LAYER"), &data, &err), 0);
 	layer->media_type = strdup("application/vnd.oci.image.layer.v1.tar+gzip");
-	layer->digest = strdup(getenv("TL_LAYER_DIGEST"));
+	assert_non_null(digest);
+	layer->digest = strdup(digest ? digest : "");
 	layer->size_bytes = data.len_bytes;
 	assert_int_equal(tl_ctrd_blob_put(c, &leased, "tl-layer", data.data, data.len_bytes,
 					  layer->digest, NULL, &err),
