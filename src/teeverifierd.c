@@ -204,7 +204,7 @@ static int port_write(const char *path, uint16_t port, struct tl_error *err)
 /* The serving thread must not take the signals: they are blocked before it starts. */
 static int serve(const struct settings *s, struct tl_error *err)
 {
-	auto_verifier struct verifier *v = NULL;
+	auto_verifier_service struct verifier *v = NULL;
 	sigset_t ends;
 	int sig = 0;
 	int r;

@@ -213,7 +213,7 @@ int verifier_start(const struct verifier_options *opt, struct verifier **ret, st
 		load_tls,        load_token_keys, load_anchors,
 		load_challenges, load_identity,   load_callers,
 	};
-	auto_verifier struct verifier *v = calloc(1, sizeof(*v));
+	auto_verifier_service struct verifier *v = calloc(1, sizeof(*v));
 	auto_close int fd = -1;
 	int r = 0;
 

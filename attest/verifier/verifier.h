@@ -56,4 +56,4 @@ static inline void verifier_stopp(struct verifier **v)
 {
 	*v = verifier_stop(*v);
 }
-#define auto_verifier __attribute__((cleanup(verifier_stopp)))
+#define auto_verifier_service __attribute__((cleanup(verifier_stopp)))
