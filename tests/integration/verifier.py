@@ -414,9 +414,29 @@ class RefusesKeys(Case):
             cert = World.ca.issue(ev.make_key(path("odd.key"), *kind) + ".pub")
             self.refused(self.paper(lambda e, c=cert: setattr(e, "ak_cert", c)), AK_CERT)
 
-    def test_a_ca_as_attestation_key(self):
-        cert = World.ca.issue(World.paper.key + ".pub", kind="ca")
-        self.refused(self.paper(lambda e: setattr(e, "ak_cert", cert)), AK_CERT)
+    def test_a_ca_or_a_key_that_may_not_sign_as_attestation_key(self):
+        for kind in ("ca_that_signs", "no_signatures"):
+            cert = World.ca.issue(World.paper.key + ".pub", kind=kind)
+            self.refused(self.paper(lambda e, c=cert: setattr(e, "ak_cert", c)), AK_CERT)
+
+    def test_certificate_signed_over_sha1(self):
+        cert = World.ca.issue(World.paper.key + ".pub", digest="sha1")
+        self.refused(self.paper(lambda e: setattr(e, "ak_cert", cert)), AK_CHAIN)
+
+    def test_instance_extension_that_cannot_be_read(self):
+        for text in ("ASN1:UTF8:zone", "ASN1:SEQUENCE:security", "DER:3000", "DER:05000500"):
+            cert = World.ca.issue(World.paper.key + ".pub",
+                                  instance="1.3.6.1.4.1.11129.2.1.21 = " + text)
+            self.refused(self.paper(lambda e, c=cert: setattr(e, "ak_cert", c)), INSTANCE)
+
+    def test_instance_extension_twice(self):
+        first = World.ca.issue(World.paper.key + ".pub", instance=(
+            "1.3.6.1.4.1.11129.2.1.21 = ASN1:SEQUENCE:instance\n"
+            "1.3.6.1.4.1.11129.2.1.22 = ASN1:SEQUENCE:instance"))
+        oid, other = (bytes.fromhex("060a2b06010401d6790201" + n) for n in ("15", "16"))
+        self.assertEqual((first.count(oid), first.count(other)), (1, 1))
+        twice = World.ca.sign_again(first.replace(other, oid))
+        self.refused(self.paper(lambda e: setattr(e, "ak_cert", twice)), INSTANCE)
 
 
 class RefusesQuotes(Case):
@@ -582,6 +602,18 @@ class RefusesFirmwareLogs(Case):
         self.refused(self.paper(lambda e: setattr(e, "firmware", log)), FIRMWARE_REPLAY)
         self.refused(self.paper(lambda e: setattr(e, "firmware", b"")), FIRMWARE_LOG)
         self.refused(self.paper(lambda e: setattr(e, "firmware", e.firmware[:-1])), FIRMWARE_LOG)
+
+    def test_registers_beyond_the_firmware(self):
+        """14 is shim's and must replay if the log has it; 11 is extended later too, and claims nothing."""
+        fw = ev.firmware_log
+        for pcr, codes in ((14, (FIRMWARE_REPLAY,)), (11, ())):
+            log = fw.encode_log(ev.good_boot() + [fw.Event(pcr, fw.EV_IPL, b"more")],
+                                World.paper.banks)
+            reply = self.paper(lambda e, x=log: setattr(e, "firmware", x))
+            if codes:
+                self.refused(reply, *codes)
+            else:
+                self.accepted(reply)
 
     def test_log_without_the_quoted_bank(self):
         log = ev.firmware_log.encode_log(ev.good_boot(), ["sha384"])

@@ -98,6 +98,12 @@ subjectKeyIdentifier = hash
 basicConstraints = critical,CA:FALSE
 keyUsage = critical,digitalSignature
 {instance}
+[ca_that_signs]
+basicConstraints = critical,CA:TRUE
+keyUsage = critical,keyCertSign,digitalSignature
+[no_signatures]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,keyAgreement
 [instance]
 zone = UTF8:us-central1-a
 project_number = INTEGER:1234567890
@@ -132,15 +138,31 @@ class Authority:
         return write(self.path("cnf"), EXTENSIONS.format(name=self.name, instance=instance,
                                                          production=production))
 
-    def issue(self, public, kind="ak", instance=INSTANCE, production="TRUE", days=30):
+    def issue(self, public, kind="ak", instance=INSTANCE, production="TRUE", days=30,
+              digest="sha256"):
         """DER of a certificate for a public key; the request is signed by the authority's own."""
         config = self.config(instance, production)
         run("openssl", "req", "-new", "-key", self.key, "-config", config, "-out",
             self.path("csr"))
         return run("openssl", "x509", "-req", "-in", self.path("csr"), "-CA", self.pem, "-CAkey",
-                   self.key, "-days", str(days), "-extfile", config, "-extensions", kind,
+                   self.key, "-" + digest, "-days", str(days), "-extfile", config, "-extensions", kind,
                    "-set_serial", "0x" + os.urandom(15).hex(), "-force_pubkey", public,
                    "-outform", "DER")
+
+
+    def sign_again(self, cert):
+        """A changed certificate (RFC 5280, 4.1) with a signature that fits again."""
+        def part(at):
+            head = 2 if cert[at + 1] < 128 else 2 + (cert[at + 1] & 127)
+            n = cert[at + 1] if head == 2 else int.from_bytes(cert[at + 2:at + head], "big")
+            return at + head, at + head + n
+        body_at, _ = part(0)
+        _, body_end = part(body_at)
+        _, algorithm_end = part(body_end)
+        body = cert[body_at:body_end]
+        signature = b"\0" + run("openssl", "dgst", "-sha256", "-sign", self.key, data=body)
+        rest = body + cert[body_end:algorithm_end] + bytes([3, len(signature)]) + signature
+        return b"\x30\x82" + struct.pack(">H", len(rest)) + rest
 
 
 def make_key(path, *algorithm):

@@ -114,6 +114,21 @@ static void what_is_no_quote_over_one_bank_is_refused(void **state)
 	}
 }
 
+/* Behind the 40 bytes that all types share: an empty name, an offset, empty contents. */
+static void another_attestation_by_the_same_key_is_no_quote(void **state)
+{
+	uint8_t nv[40 + 6] = { 0 };
+	struct quote q = { 0 };
+	struct tl_error err = { 0 };
+
+	(void)state;
+	memcpy(nv, quote_good, 40);
+	nv[5] = 0x14; /* TPM_ST_ATTEST_NV */
+	assert_int_equal(quote_parse(nv, sizeof(nv), &q, &err), -EBADMSG);
+	if (!strstr(err.msg, "not a quote"))
+		fail_msg("%s", err.msg);
+}
+
 static void signatures_are_ecdsa_or_rsassa_over_sha256_or_better(void **state)
 {
 	struct quote_signature s = { 0 };
@@ -182,6 +197,7 @@ int main(void)
 		cmocka_unit_test(what_is_cut_off_is_refused),
 		cmocka_unit_test(what_follows_is_refused),
 		cmocka_unit_test(what_is_no_quote_over_one_bank_is_refused),
+		cmocka_unit_test(another_attestation_by_the_same_key_is_no_quote),
 		cmocka_unit_test(signatures_are_ecdsa_or_rsassa_over_sha256_or_better),
 		cmocka_unit_test(a_signature_of_zeros_or_nothing_is_no_signature),
 		cmocka_unit_test(a_request_without_a_strong_bank_is_refused_even_if_all_else_holds),
