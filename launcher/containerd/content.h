@@ -41,6 +41,9 @@ int tl_ctrd_writer_open(struct tl_ctrd *c, const struct tl_ctrd_call *call, cons
  * of the chunk before. After a failure only close may follow. */
 int tl_ctrd_writer_append(struct tl_ctrd_writer *w, const void *data, size_t n,
 			  struct tl_error *err);
+/** Wait until containerd has all that was appended. Before a close that another writer shall go on
+ * from: without it up to two chunks are lost. After a failure only close may follow. */
+int tl_ctrd_writer_flush(struct tl_ctrd_writer *w, struct tl_error *err);
 /** Make it a blob with @labels (NULL = none; key and value together at most 4096 bytes). -EBADMSG,
  * code TL_E_CONTENT_DIGEST: the bytes are not those of the expected digest or size. -EEXIST:
  * somebody else was faster, which is as good. Only close may follow. */

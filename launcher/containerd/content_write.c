@@ -199,6 +199,19 @@ int tl_ctrd_writer_append(struct tl_ctrd_writer *w, const void *data, size_t n,
 	return r;
 }
 
+int tl_ctrd_writer_flush(struct tl_ctrd_writer *w, struct tl_error *err)
+{
+	int r;
+
+	if (w->is_broken)
+		return tl_fail(err, TL_E_INTERNAL, EPROTO, "ingest '%s' failed before", w->ref);
+	r = chunk_flush(w, err);
+	if (r == 0)
+		r = ack_await(w, err);
+	w->is_broken = r < 0;
+	return r;
+}
+
 static int labels_check(const struct tl_kvs *labels, struct tl_error *err)
 {
 	for (size_t i = 0; labels && i < labels->n; i++) {

@@ -88,6 +88,9 @@ static int blob_try(struct attempt *a, struct tl_registry *registry, struct tl_e
 	a->writer = writer;
 	atomic_store(&a->blob->at_bytes, a->offset_bytes);
 	r = registry_read_blob(registry, d, a->offset_bytes, store, a, &a->result, err);
+	if (r < 0 && a->result.is_retryable)
+		/* Best effort: what doesn't arrive is fetched again. */
+		(void)tl_ctrd_writer_flush(writer, NULL);
 	return r < 0 ? r : blob_commit(a, err);
 }
 
