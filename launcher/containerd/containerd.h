@@ -45,7 +45,7 @@ static inline void tl_ctrd_closep(struct tl_ctrd **c)
 struct tl_ctrd_call {
 	const char *lease;           /* what the call creates is kept by this lease; NULL = none */
 	struct tl_deadline deadline; /* at_ms 0 = the default, TL_CTRD_CALL_MS from now */
-	struct tl_cancel *cancel;    /* checked every 50 ms */
+	struct tl_cancel *cancel;    /* checked every 50 ms; 250 ms where the default is "never" */
 };
 #define TL_CTRD_CALL_MS 30000
 

@@ -21,6 +21,8 @@
 #include "rpc_status.h"
 
 #define CANCEL_POLL_MS 50
+/* A call without an end of its own may last for weeks: it shouldn't wake the machine so often. */
+#define CANCEL_POLL_LONG_MS 250
 
 struct tl_ctrd {
 	grpc_channel *channel;
@@ -33,6 +35,7 @@ struct tl_ctrd {
 struct rpc_stream {
 	char *method;
 	struct tl_cancel *cancel;
+	int64_t cancel_poll_ms;
 	grpc_completion_queue *queue; /* of its own: a queue serves at most 6 waiting threads */
 	grpc_call *call;
 	grpc_metadata metadata[METADATA_MAX];
@@ -160,7 +163,7 @@ static bool await(struct rpc_stream *s, char *tag)
 
 		if (is_polling)
 			until = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-					     gpr_time_from_millis(CANCEL_POLL_MS, GPR_TIMESPAN));
+					     gpr_time_from_millis(s->cancel_poll_ms, GPR_TIMESPAN));
 		event = grpc_completion_queue_pluck(s->queue, tag, until, NULL);
 		if (event.type != GRPC_QUEUE_TIMEOUT)
 			return event.type == GRPC_OP_COMPLETE && event.success;
@@ -228,6 +231,7 @@ int rpc_stream_open(struct tl_ctrd *c, const struct tl_ctrd_call *call, const ch
 	grpc_metadata_array_init(&s->trailers);
 	s->details = grpc_empty_slice();
 	s->cancel = call ? call->cancel : NULL;
+	s->cancel_poll_ms = default_ms ? CANCEL_POLL_MS : CANCEL_POLL_LONG_MS;
 	s->method = strdup(method);
 	if (!s->method)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "containerd call");

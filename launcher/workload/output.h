@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The workload's output: two FIFOs that containerd's shim writes, and the thread "tl-output" that
+ * relays them to the console (raw) and to the log collector (JSON lines).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <teelaunch/error.h>
+
+struct output_config {
+	const char *dir; /* private folder; a fresh 0700 folder is made in it */
+	int console_fd;  /* borrowed until output_free(); -1 = none, as the next two */
+	int stdout_fd;
+	int stderr_fd;
+};
+
+struct output_stats {
+	uint64_t bytes;
+	uint64_t dropped_bytes;
+	bool is_cut; /* the deadline came before the end of the output */
+};
+
+struct output;
+
+/** Make the FIFOs and open their read ends. TL_E_CONTAINER_OUTPUT. */
+int output_open(const struct output_config *config, struct output **ret, struct tl_error *err);
+const char *output_stdout_path(const struct output *o); /* borrowed; NULL for NULL */
+const char *output_stderr_path(const struct output *o);
+int output_start(struct output *o, struct tl_error *err);
+/** Relay until both FIFOs are at their end, at most @drain_ms; ends the thread. */
+void output_finish(struct output *o, uint64_t drain_ms, struct output_stats *ret);
+/** Ends the thread at once, removes the FIFOs. NULL is fine; always returns NULL. */
+struct output *output_free(struct output *o);
