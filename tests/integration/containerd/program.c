@@ -52,9 +52,11 @@ static void do_exit(const char *status)
 	_exit(number(status));
 }
 
-static void do_crash(const char *signal)
+/* A fault of its own: other signals don't reach the first process of a PID namespace. */
+static void do_crash(const char *unused)
 {
-	raise(number(signal));
+	(void)unused;
+	*(volatile int *)NULL = 1;
 }
 
 static void do_sleep(const char *seconds)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A containerd of its own below a scratch directory, and images made from a static C program."""
+"""The local world's containerd in a scratch directory, and images made from a static C program."""
 
 import gzip
 import hashlib
@@ -9,22 +9,15 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 import tempfile
-import time
 
-NAMESPACE = "tee"
-CONFIG = """version = 2
-root = "{top}/root"
-state = "{top}/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt",
-  "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper",
-  "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs"]
-[grpc]
-  address = "{top}/containerd.sock"
-[ttrpc]
-  address = "{top}/containerd.sock.ttrpc"
-"""
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "world"))
+
+import containerd  # noqa: E402
+
+NAMESPACE = "default"
 
 
 def sha256(data):
@@ -35,23 +28,16 @@ class Scratch:
     """Use as a context: everything it started is ended, everything it made is removed."""
 
     def __init__(self):
-        self.top = tempfile.mkdtemp(prefix="tl-containerd-")
-        self.socket = os.path.join(self.top, "containerd.sock")
-        self.process = None
+        self.top = tempfile.mkdtemp(prefix="tlc-")
+        self.store = containerd.Containerd(self.path("c"), snapshotter="overlayfs", with_parent=True)
+        self.socket = self.store.socket
 
     def __enter__(self):
-        self.write("config.toml", CONFIG.format(top=self.top).encode())
-        self.start()
+        self.store.start()
         return self
 
     def __exit__(self, *exception):
-        if self.process:
-            self.sweep()
-            self.stop()
-        for line in reversed(open("/proc/self/mountinfo").read().splitlines()):
-            place = line.split()[4]
-            if place.startswith(self.top + "/"):
-                subprocess.run(["umount", "-l", place], check=False)
+        self.store.stop()
         shutil.rmtree(self.top, ignore_errors=True)
 
     def path(self, *parts):
@@ -64,43 +50,19 @@ class Scratch:
         return self.path(name)
 
     def start(self):
-        with open(self.path("containerd.log"), "ab") as log:
-            self.process = subprocess.Popen(
-                ["containerd", "--config", self.path("config.toml")], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log)
-        self.wait_ready()
-
-    def wait_ready(self):
-        until = time.monotonic() + 30
-        while subprocess.run(["ctr", "-a", self.socket, "version"], stdout=subprocess.DEVNULL,
-                             stderr=subprocess.DEVNULL, check=False).returncode != 0:
-            if time.monotonic() > until or self.process.poll() is not None:
-                raise RuntimeError("containerd does not start:\n" + self.log())
-            time.sleep(0.05)
+        self.store.launch()
 
     def stop(self, how=signal.SIGTERM):
-        self.process.send_signal(how)
-        self.process.wait(30)
-        self.process = None
+        self.store.process.stop(number=how)
 
     def log(self):
-        with open(self.path("containerd.log"), errors="replace") as f:
-            return f.read()[-8000:]
+        return self.store.process.last_words()
 
-    def ctr(self, *args, check=True):
-        return subprocess.run(["ctr", "-a", self.socket, "-n", NAMESPACE, *args], check=check,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=60).stdout
+    def ctr(self, *args):
+        return self.store.ctr(*args)
 
     def names(self, *args):
-        return self.ctr(*args, "-q").split() if args[-1] != "snapshots" else [
-            line.split()[0] for line in self.ctr("snapshots", "ls").splitlines()[1:]]
-
-    def sweep(self):
-        """What a failed test may have left running."""
-        for name in self.ctr("tasks", "ls", "-q", check=False).split():
-            self.ctr("tasks", "kill", "-s", "KILL", name, check=False)
-            self.ctr("tasks", "rm", "-f", name, check=False)
+        return self.ctr(*args, "-q").split()
 
     # Images.
 

@@ -29,7 +29,7 @@ static int setup(void **state)
 	struct tl_error err = { 0 };
 	struct tl_ctrd *c = NULL;
 
-	if (tl_ctrd_open(getenv("TL_CONTAINERD"), "tee", &c, &err) < 0 ||
+	if (tl_ctrd_open(getenv("TL_CONTAINERD"), "default", &c, &err) < 0 ||
 	    tl_ctrd_wait_ready(c, NULL, &err) < 0 || tl_ctrd_namespace_ensure(c, NULL, &err) < 0 ||
 	    tl_ctrd_lease_create(c, NULL, LEASE, 3600, &err) < 0)
 		return print_error("%s\n", err.msg), -1;
@@ -299,7 +299,7 @@ static void a_socket_nobody_listens_on_is_gone_at_once(void **state)
 	struct tl_error err = { 0 };
 
 	(void)state;
-	assert_int_equal(tl_ctrd_open("/nonexistent/sock", "tee", &c, &err), 0);
+	assert_int_equal(tl_ctrd_open("/nonexistent/sock", "default", &c, &err), 0);
 	assert_int_equal(tl_ctrd_version(c, NULL, NULL, &err), -ECONNRESET);
 	assert_int_equal(err.code, TL_E_CONTAINERD_GONE);
 	assert_int_equal(err.class, TL_RETRY);
