@@ -34,6 +34,7 @@ struct oci_input {
 	const struct oci_user *user;
 	const char *hostname;     /* the kernel's; becomes HOSTNAME */
 	const char *shared_dir;   /* host directory, mounted read-only at OCI_SHARED_DESTINATION */
+	uint64_t nofile_limit;    /* most open files that can be given; 0: as many as wanted */
 	const char *cgroups_path; /* "/default/tee-container" */
 };
 

@@ -40,6 +40,7 @@ struct tl_workload_config {
 	int console_fd;         /* raw output; -1 = none */
 	int stdout_fd;          /* JSON lines of severity INFO; -1 = none */
 	int stderr_fd;          /* JSON lines of severity ERROR; -1 = none */
+	uint64_t nofile_limit;  /* most open files that can be given; 0 = 131072 */
 	uint64_t drain_ms;      /* for the last output after the end; 0 = 10000 */
 	uint64_t kill_grace_ms; /* SIGKILL so long after SIGTERM; 0 = never */
 };
