@@ -15,20 +15,21 @@ struct launch_options {
 	const char *metadata_host; /* host or host:port; plain http */
 	const char *containerd;    /* absolute path of the socket */
 	const char *tcti; /* TPM transmission interface, as Tss2_TctiLdr_Initialize takes it */
-	const char *firmware_log;     /* TCG2 event log of this boot */
-	const char *kernel_cmdline;   /* file with the kernel's command line */
-	const char *verifier;         /* https URL of the verifier */
-	const char *verifier_roots;   /* PEM file; NULL: the system's trust store */
-	const char *verifier_api;     /* "verifyConfidentialSpace" or "verifyAttestation" */
-	const char *google_roots;     /* PEM file for Google's registries; NULL: the system's */
-	struct tl_kvs registry_roots; /* host[:port] -> PEM file */
-	const char *console;          /* file or device for the log and the workload; NULL: none */
-	const char *shared_dir;       /* host directory that the workload sees read-only */
-	const char *state_dir;        /* private; report and FIFOs */
-	const char *content_dir;      /* on the file system that will hold the image: space check */
-	const char *disk;             /* "protected" or "unprotected" */
+	const char *firmware_log;      /* TCG2 event log of this boot */
+	const char *kernel_cmdline;    /* file with the kernel's command line */
+	const char *verifier;          /* https URL of the verifier */
+	const char *verifier_roots;    /* PEM file; NULL: the system's trust store */
+	const char *verifier_api;      /* "verifyConfidentialSpace" or "verifyAttestation" */
+	const char *google_roots;      /* PEM file for Google's registries; NULL: the system's */
+	struct tl_strv registry_roots; /* "HOST[:PORT]=PEM-FILE" */
+	const char *console;           /* file or device for the log and the workload; NULL: none */
+	const char *shared_dir;        /* host directory that the workload sees read-only */
+	const char *state_dir;         /* private; report and FIFOs */
+	const char *content_dir; /* on the file system that will hold the image: space check */
+	const char *disk;        /* "protected" or "unprotected" */
 	uint64_t first_token_budget_ms;
-	uint64_t drain_ms; /* bound on reading the last output */
+	uint64_t stop_grace_ms; /* SIGKILL so long after SIGTERM; 0: never */
+	uint64_t drain_ms;      /* bound on reading the last output */
 	const char *version, *commit;
 };
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <teelaunch/buf.h>
 #include <teelaunch/cleanup.h>
@@ -133,6 +134,17 @@ static int read_text(const char *path, size_t max, struct tl_buf *ret, struct tl
 	return 0;
 }
 
+/* Without CAP_SYS_RESOURCE nobody below us can raise a hard limit again: setrlimit(2). */
+static uint64_t nofile_limit(const struct tl_strv *capabilities)
+{
+	struct rlimit own = { 0 };
+
+	if (tl_strv_contains(capabilities, "CAP_SYS_RESOURCE") ||
+	    getrlimit(RLIMIT_NOFILE, &own) < 0)
+		return UINT64_MAX;
+	return own.rlim_max;
+}
+
 int machine_read(const char *cmdline_path, struct machine_facts *ret, struct tl_error *err)
 {
 	auto_buf struct tl_buf cmdline = { 0 };
@@ -152,7 +164,9 @@ int machine_read(const char *cmdline_path, struct machine_facts *ret, struct tl_
 		r = machine_parse_meminfo(tl_buf_str(&meminfo), &f.mem_available_kb, err);
 	if (r == 0)
 		r = machine_parse_status(tl_buf_str(&status), &f.capabilities, err);
-	if (r == 0)
-		*ret = f;
-	return r;
+	if (r < 0)
+		return r;
+	f.nofile_limit = nofile_limit(&f.capabilities);
+	*ret = f;
+	return 0;
 }

@@ -17,6 +17,7 @@
 struct machine_facts {
 	bool is_hardened;            /* confidential-space.hardened=true */
 	uint64_t mem_available_kb;   /* /proc/meminfo, MemAvailable */
+	uint64_t nofile_limit;       /* most open files that can be given to a workload */
 	struct tl_strv capabilities; /* effective set, names "CAP_..." in upper case, by number */
 };
 

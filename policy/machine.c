@@ -17,9 +17,11 @@ struct machine_judge {
 #define FINDING(code_, category_, is_warning_)                                                     \
 	(&(const struct tl_finding_row){ code_, category_, TL_SOURCE_MACHINE, is_warning_ })
 
-#define deny(j, code, category, key, ...)                                                          \
+#define deny(j, code, category, key, fix, ...)                                                     \
 	((j)->is_denied = true,                                                                    \
-	 tl_findings_add((j)->findings, FINDING(code, category, false), key, NULL, __VA_ARGS__))
+	 tl_findings_add((j)->findings, FINDING(code, category, false), key, fix, __VA_ARGS__))
+
+#define FIX_MEMORY "ask for less, or choose a machine type with more memory"
 
 static uint64_t add_saturating(uint64_t a, uint64_t b)
 {
@@ -46,7 +48,7 @@ static int rule_mount_memory(struct machine_judge *j)
 	/* /dev/shm too large by itself has a finding of its own. */
 	if (mounts <= free_kb && (shm > free_kb || add_saturating(mounts, shm) <= free_kb))
 		return 0;
-	return deny(j, TL_E_MEMORY, "post-mount-memory", "tee-mount",
+	return deny(j, TL_E_MEMORY, "post-mount-memory", "tee-mount", FIX_MEMORY,
 		    "tee-mount asks for %" PRIu64 " KiB and tee-dev-shm-size-kb for %" PRIu64
 		    " KiB; %" PRIu64 " KiB of memory are available",
 		    mounts, shm, free_kb);
@@ -61,7 +63,7 @@ static int rule_shm_memory(struct machine_judge *j)
 	free_kb = *j->facts->mem_available_kb;
 	if (shm <= free_kb)
 		return 0;
-	return deny(j, TL_E_MEMORY, "post-dev-shm-memory", "tee-dev-shm-size-kb",
+	return deny(j, TL_E_MEMORY, "post-dev-shm-memory", "tee-dev-shm-size-kb", FIX_MEMORY,
 		    "tee-dev-shm-size-kb asks for %" PRIu64 " KiB; %" PRIu64
 		    " KiB of memory are available",
 		    shm, free_kb);
@@ -122,13 +124,16 @@ static int rule_features(struct machine_judge *j)
 			continue;
 		if (!features[i].is_warning)
 			r = deny(j, TL_E_FEATURE, features[i].category, features[i].key,
+				 "remove the key, or use a launcher that supports it",
 				 "%s is not supported: this launcher can't %s", features[i].key,
 				 features[i].what);
 		else
-			r = tl_findings_add(
-				j->findings, FINDING(TL_E_FEATURE, features[i].category, true),
-				features[i].key, NULL, "%s has no effect: this launcher can't %s",
-				features[i].key, features[i].what);
+			r = tl_findings_add(j->findings,
+					    FINDING(TL_E_FEATURE, features[i].category, true),
+					    features[i].key,
+					    "remove the key, or use a launcher that supports it",
+					    "%s has no effect: this launcher can't %s",
+					    features[i].key, features[i].what);
 	}
 	return r;
 }
@@ -145,6 +150,7 @@ static int rule_capabilities(struct machine_judge *j)
 			r = deny(
 				j, TL_E_CAPABILITY_MISSING, "post-caps-not-effective",
 				"tee-added-capabilities",
+				"remove it: a launcher can pass on only what its own unit has",
 				"tee-added-capabilities: '%s' is not a capability the launcher has",
 				wanted->items[i]);
 	return r;
@@ -173,7 +179,7 @@ int tl_disk_space_check(uint64_t needed_bytes, uint64_t free_bytes, struct tl_fi
 	if (needed_bytes <= free_bytes)
 		return 0;
 	r = tl_findings_add(findings, FINDING(TL_E_DISK_SPACE, "post-disk-space", false),
-			    "tee-image-reference", NULL,
+			    "tee-image-reference", "choose a larger disk or a smaller image",
 			    "the image needs %" PRIu64 " bytes unpacked; %" PRIu64
 			    " bytes of the protected disk are free",
 			    needed_bytes, free_bytes);

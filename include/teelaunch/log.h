@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stddef.h>
 #include <syslog.h>
 
 /* A line is cut at this many bytes. */
@@ -28,3 +29,9 @@ unsigned long tl_log_dropped(void);
  */
 void tl_log_event(int level, const char *event, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/**
+ * Write a finished line of ours (newline included) to @fd in one call; it is not escaped. A sink
+ * that takes nothing for 100 ms loses it, counted. 0 or -EIO.
+ */
+int tl_log_raw(int fd, const char *line, size_t n);

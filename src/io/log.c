@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <teelaunch/log.h>
 
+#include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -12,6 +14,9 @@
 #include <unistd.h>
 
 #include <teelaunch/str.h>
+
+/* How long a sink may block one line. */
+#define SINK_WAIT_MS 100
 
 static atomic_int log_level = LOG_INFO;
 static atomic_int console_fd = -1;
@@ -42,15 +47,24 @@ static const char *level_name(int level)
 }
 
 /* A serial line that no one reads must not stop the launch: wait a little, then drop. */
-static void write_line(int fd, const struct iovec *iov, int n)
+static int write_line(int fd, const struct iovec *iov, int n)
 {
 	struct pollfd p = { .fd = fd, .events = POLLOUT };
 	ssize_t want = 0;
 
 	for (int i = 0; i < n; i++)
 		want += (ssize_t)iov[i].iov_len;
-	if (poll(&p, 1, 100) != 1 || writev(fd, iov, n) != want)
-		dropped++;
+	if (poll(&p, 1, SINK_WAIT_MS) == 1 && writev(fd, iov, n) == want)
+		return 0;
+	dropped++;
+	return -EIO;
+}
+
+int tl_log_raw(int fd, const char *line, size_t n)
+{
+	const struct iovec iov = { (void *)(uintptr_t)line, n };
+
+	return write_line(fd, &iov, 1);
 }
 
 static int time_prefix(char *ret, size_t cap)

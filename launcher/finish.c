@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What follows from the end of a launch: the decision, the report, the exit code. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <teelaunch/cleanup.h>
+#include <teelaunch/exit_decision.h>
+#include <teelaunch/file.h>
+#include <teelaunch/log.h>
+
+#include "sequence.h"
+
+static struct report_finding *findings_borrow(const struct tl_findings *f)
+{
+	struct report_finding *list = calloc(f->n + 1, sizeof(*list));
+
+	for (size_t i = 0; list && i < f->n; i++)
+		list[i] = (struct report_finding){
+			.code = tl_catalogue_find(f->items[i].code)->id,
+			.key = f->items[i].key,
+			.message = f->items[i].message,
+			.fix = f->items[i].fix,
+		};
+	return list;
+}
+
+/* One write: the line must not be torn by somebody else's on the same console. */
+static void report_print(const struct launch *l, const char *text)
+{
+	const int fds[] = { STDERR_FILENO, l->console_fd };
+	auto_free char *line = NULL;
+
+	if (asprintf(&line, "%s%s\n", REPORT_PREFIX, text) < 0)
+		return;
+	for (size_t i = 0; i < TL_ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			(void)tl_log_raw(fds[i], line, strlen(line));
+}
+
+/* The whole document, for whoever may look into the machine. Best effort: the console has the short
+ * one. */
+static void report_save(const struct launch *l, const char *text)
+{
+	auto_close int dir = -1;
+	struct tl_error err = { 0 };
+
+	if (mkdir(l->options->state_dir, 0700) < 0 && errno != EEXIST)
+		return;
+	dir = open(l->options->state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir >= 0 && tl_file_replace(dir, "report.json", text, strlen(text), 0600, &err) < 0)
+		tl_log_event(LOG_WARNING, "report.not_saved", "msg='%s'", err.msg);
+}
+
+static void report_emit(struct launch *l)
+{
+	auto_free struct report_finding *findings = findings_borrow(&l->findings);
+	auto_free char *line = NULL;
+	auto_free char *full = NULL;
+
+	l->report.findings = findings;
+	l->report.findings_n = findings ? l->findings.n : 0;
+	l->report.log.dropped_lines = tl_log_dropped();
+	if (report_format(&l->report, REPORT_FULL_MAX, &full) == 0)
+		report_save(l, full);
+	if (report_format(&l->report, REPORT_CONSOLE_MAX - sizeof(REPORT_PREFIX), &line) == 0)
+		report_print(l, line);
+	else
+		tl_log_event(LOG_ERR, "report.failed", "exit_code=%d", l->report.exit_code);
+}
+
+int launch_finish(struct launch *l, int r, const struct tl_error *err)
+{
+	bool is_asked = tl_cancel_is_requested(l->cancel);
+	/* Unknown counts as production: a machine that can't say what it is must not be held open.
+	 */
+	bool is_debug = l->has_machine && !l->machine.is_hardened;
+	enum tl_outcome outcome = r < 0 ? tl_outcome_of_class(err->class) : TL_OUTCOME_SUCCESS;
+	enum tl_restart_policy policy = l->has_spec ? l->spec.restart_policy : TL_RESTART_NEVER;
+	struct tl_exit_decision d = tl_exit_decide(outcome, policy, is_debug, is_asked);
+
+	l->report.result = tl_outcome_name(outcome);
+	l->report.exit_code = d.exit_code;
+	l->report.action = tl_vm_action_name(d.action);
+	l->report.decided_by = is_asked                     ? "operator"
+			       : l->report.workload.has_run ? "workload"
+							    : "launcher";
+	if (r < 0) {
+		l->report.code = tl_catalogue_find(err->code)->id;
+		l->report.message = err->msg;
+		tl_log_event(LOG_ERR, "launch.hint", "code=%s effect='%s' do='%s'", l->report.code,
+			     tl_catalogue_find(err->code)->effect,
+			     tl_catalogue_find(err->code)->action);
+	}
+	l->report.version = l->options->version;
+	l->report.commit = l->options->commit;
+	l->report.disk = l->options->disk;
+	tl_log_event(r < 0 ? LOG_ERR : LOG_INFO, "launch.end", "result=%s exit_code=%d action=%s",
+		     l->report.result, d.exit_code, l->report.action);
+	report_emit(l);
+	return d.exit_code;
+}

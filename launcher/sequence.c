@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sequence.h"
+#include "containerd/containerd.h"
+#include "metadata.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <unistd.h>
+
+#include <teelaunch/cleanup.h>
+#include <teelaunch/clock.h>
+#include <teelaunch/log.h>
+
+/*
+ * The order of a launch. What the operator sent is judged before a layer is pulled; everything that
+ * runs is measured before it runs; nothing of the operator's or the workload's runs before "run".
+ */
+static const struct stage stages[] = {
+	{ "disk", stage_disk, NULL },
+	{ "machine", stage_machine, NULL },
+	{ "metadata", stage_metadata, NULL },
+	{ "spec", stage_spec, NULL },
+	{ "resolve", stage_resolve, NULL },
+	{ "policy", stage_policy, NULL },
+	{ "connect", stage_connect, NULL },
+	{ "pull", stage_pull, NULL },
+	{ "create", stage_create, stage_create_undo },
+	{ "tpm", stage_tpm, stage_tpm_undo },
+	{ "measure", stage_measure, NULL },
+	{ "token", stage_token, stage_token_undo },
+	{ "run", stage_run, NULL },
+};
+_Static_assert(TL_ARRAY_SIZE(stages) <= REPORT_STAGES_MAX, "every stage has a place in the report");
+
+static int stage_walk(struct launch *l, const struct stage *stage, struct tl_error *err)
+{
+	uint64_t start_ms = tl_clock_mono_ms();
+	uint64_t took_ms;
+	int r;
+
+	if (tl_cancel_is_requested(l->cancel))
+		r = tl_fail(err, TL_E_INTERRUPTED, ECANCELED,
+			    "shutdown asked for before stage '%s'", stage->name);
+	else
+		r = stage->run(l, err);
+	took_ms = tl_clock_mono_ms() - start_ms;
+	l->report.stages[l->report.stages_n++] = (struct report_stage){
+		.name = stage->name,
+		.start_ms = start_ms - l->started_ms,
+		.took_ms = took_ms,
+		.outcome = r < 0 ? "failed" : "ok",
+	};
+	if (r == 0)
+		tl_log_event(LOG_INFO, "stage.done", "stage=%s took_ms=%" PRIu64, stage->name,
+			     took_ms);
+	else
+		tl_log_event(LOG_ERR, "stage.failed",
+			     "stage=%s took_ms=%" PRIu64 " code=%s msg='%s'", stage->name, took_ms,
+			     tl_catalogue_find(err->code)->id, err->msg);
+	return r;
+}
+
+static int stages_walk(struct launch *l, struct tl_error *err)
+{
+	size_t done = 0;
+	int r = 0;
+
+	while (r == 0 && done < TL_ARRAY_SIZE(stages)) {
+		r = stage_walk(l, &stages[done], err);
+		if (r == 0)
+			done++;
+	}
+	while (done--)
+		if (stages[done].undo)
+			stages[done].undo(l);
+	return r;
+}
+
+/* A console that can't be opened must not stop a launch: standard error, and so the journal,
+ * remains. */
+static void console_open(struct launch *l)
+{
+	if (!l->options->console)
+		return;
+	l->console_fd = open(l->options->console, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC);
+	if (l->console_fd < 0)
+		tl_log_event(LOG_WARNING, "console.missing", "path='%s' errno=%d",
+			     l->options->console, errno);
+	tl_log_set_console(l->console_fd);
+}
+
+static void launch_done(struct launch *l)
+{
+	tl_log_set_console(-1);
+	tl_launch_spec_done(&l->spec);
+	tl_launch_policy_done(&l->policy);
+	tl_findings_done(&l->findings);
+	tl_image_ref_done(&l->ref);
+	l->containerd = tl_ctrd_close(l->containerd);
+	l->registry = tl_registry_close(l->registry);
+	l->metadata = metadata_close(l->metadata);
+	if (l->has_image)
+		tl_resolved_image_done(&l->image);
+	tl_events_done(&l->events);
+	machine_facts_done(&l->machine);
+	if (l->console_fd >= 0)
+		close(l->console_fd);
+}
+
+int launch_run(const struct launch_options *options, struct tl_cancel *cancel)
+{
+	struct launch l = {
+		.options = options,
+		.cancel = cancel,
+		.started_ms = tl_clock_mono_ms(),
+		.console_fd = -1,
+	};
+	struct tl_error err = { 0 };
+	int r, code;
+
+	console_open(&l);
+	tl_log_event(LOG_INFO, "launch.start", "version=%s commit=%s", options->version,
+		     options->commit);
+	r = stages_walk(&l, &err);
+	code = launch_finish(&l, r, &err);
+	launch_done(&l);
+	return code;
+}

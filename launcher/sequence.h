@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The order of a launch as data, and the loop that walks it. The table itself is in sequence.c: the
+ * one place that knows the order. Stages are in stages_*.c; what follows from the end in finish.c.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <teelaunch/error.h>
+#include <teelaunch/event_log.h>
+#include <teelaunch/findings.h>
+#include <teelaunch/http.h>
+#include <teelaunch/image_ref.h>
+#include <teelaunch/launch_policy.h>
+#include <teelaunch/launch_spec.h>
+#include <teelaunch/tee.h>
+
+#include "image/resolve.h"
+#include "launch.h"
+#include "machine.h"
+#include "report.h"
+
+/* One launch under way. Owned by launch_run(); stages fill it from the top down. */
+struct launch {
+	const struct launch_options *options;
+	struct tl_cancel *cancel;
+	uint64_t started_ms;
+	int console_fd; /* where the log and the workload's raw output go; -1: standard error */
+
+	struct machine_facts machine;
+	bool has_machine;
+
+	struct metadata *metadata;
+	struct tl_launch_spec spec;
+	bool has_spec;
+	struct tl_findings findings;
+
+	struct tl_image_ref ref;
+	struct tl_registry *registry;
+	struct tl_resolved_image image;
+	bool has_image;
+	struct tl_launch_policy policy;
+
+	struct tl_ctrd *containerd;
+	struct tl_workload *workload;
+	struct tl_tee *tee;
+	struct tl_event_list events;
+
+	struct report report; /* numbers and static texts; the rest is filled in by finish.c */
+	char pcr13_hex[2 * TL_HASH_SIZE_MAX + 1];
+};
+
+struct stage {
+	const char *name;
+	int (*run)(struct launch *l, struct tl_error *err);
+	void (*undo)(struct launch *l); /* NULL: nothing to undo. Only after run() succeeded */
+};
+
+int stage_disk(struct launch *l, struct tl_error *err);
+int stage_machine(struct launch *l, struct tl_error *err);
+int stage_metadata(struct launch *l, struct tl_error *err);
+int stage_spec(struct launch *l, struct tl_error *err);
+int stage_resolve(struct launch *l, struct tl_error *err);
+int stage_policy(struct launch *l, struct tl_error *err);
+int stage_connect(struct launch *l, struct tl_error *err);
+int stage_pull(struct launch *l, struct tl_error *err);
+int stage_create(struct launch *l, struct tl_error *err);
+void stage_create_undo(struct launch *l);
+int stage_tpm(struct launch *l, struct tl_error *err);
+void stage_tpm_undo(struct launch *l);
+int stage_measure(struct launch *l, struct tl_error *err);
+int stage_token(struct launch *l, struct tl_error *err);
+void stage_token_undo(struct launch *l);
+int stage_run(struct launch *l, struct tl_error *err);
+
+/** Print every finding as one line of the log. */
+void findings_log(const struct tl_findings *findings);
+
+/** Decide, report, and return the exit code. @r and @err are how the stages ended. */
+int launch_finish(struct launch *l, int r, const struct tl_error *err);

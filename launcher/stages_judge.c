@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The stages before anything is stored: what is asked for, by whom, and may it be? */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include <teelaunch/cleanup.h>
+#include <teelaunch/clock.h>
+#include <teelaunch/log.h>
+#include <teelaunch/verdict.h>
+
+#include "image/registry.h"
+#include "image/registry_host.h"
+#include "image/resolve.h"
+#include "metadata.h"
+#include "sequence.h"
+
+int stage_disk(struct launch *l, struct tl_error *err)
+{
+	/* The protected disk isn't set up by this release, so a unit must say that it does without.
+	 */
+	if (strcmp(l->options->disk, "unprotected") != 0)
+		return tl_fail(err, TL_E_DISK_UNPROTECTED, ENOTSUP,
+			       "--disk protected: this release sets up no protected disk");
+	tl_log_event(LOG_WARNING, "disk.unprotected",
+		     "msg='the unit allows a disk that the host can read and change'");
+	return 0;
+}
+
+int stage_machine(struct launch *l, struct tl_error *err)
+{
+	int r = machine_read(l->options->kernel_cmdline, &l->machine, err);
+
+	if (r < 0)
+		return r;
+	l->has_machine = true;
+	tl_log_event(LOG_INFO, "machine", "mode=%s mem_available_kb=%" PRIu64 " capabilities=%zu",
+		     l->machine.is_hardened ? "production" : "debug", l->machine.mem_available_kb,
+		     l->machine.capabilities.n);
+	return 0;
+}
+
+void findings_log(const struct tl_findings *findings)
+{
+	for (size_t i = 0; i < findings->n; i++) {
+		const struct tl_finding *f = &findings->items[i];
+
+		tl_log_event(f->is_warning ? LOG_WARNING : LOG_ERR, "finding",
+			     "code=%s category=%s source=%s key='%s' msg='%s' fix='%s'",
+			     tl_catalogue_find(f->code)->id, f->category,
+			     tl_finding_source_name(f->source), f->key, f->message, f->fix);
+	}
+	if (findings->dropped)
+		tl_log_event(LOG_WARNING, "findings.more", "count=%zu", findings->dropped);
+}
+
+/* 0, or the findings as one error. @r is what the judging function returned. */
+static int judged(const struct launch *l, int r, struct tl_error *err)
+{
+	if (r == -ENOMEM)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "findings");
+	if (r == 0 && !tl_findings_forbid(&l->findings))
+		return 0;
+	r = tl_findings_error(&l->findings, err);
+	return r < 0 ? r : tl_fail(err, TL_E_INTERNAL, EINVAL, "refused without a reason");
+}
+
+static void spec_log(const struct launch *l)
+{
+	const struct tl_launch_spec *s = &l->spec;
+	auto_buf struct tl_buf names = { 0 };
+
+	tl_buf_init(&names, 2048); /* a line is cut there anyway */
+	for (size_t i = 0; i < s->envs.n; i++)
+		(void)tl_buf_printf(&names, "%s%s", i ? "," : "", s->envs.items[i].key);
+	tl_log_event(
+		LOG_INFO, "spec",
+		"image='%s' restart_policy=%s log_redirect=%s cmd_override=%zu env_override='%s' "
+		"mounts=%zu capabilities=%zu",
+		s->image_ref, tl_restart_policy_name(s->restart_policy),
+		tl_log_redirect_name(s->log_redirect), s->cmd.n, tl_buf_str(&names), s->mounts.n,
+		s->added_capabilities.n);
+}
+
+int stage_metadata(struct launch *l, struct tl_error *err)
+{
+	const struct tl_buf *attributes;
+	int r = metadata_open(l->options->metadata_host, l->cancel, &l->metadata, err);
+
+	/* The one snapshot: policy, measurement and container all come from it. */
+	if (r == 0)
+		r = metadata_attributes(l->metadata, &attributes, err);
+	if (r == 0)
+		tl_log_event(LOG_INFO, "metadata", "host='%s' attributes_bytes=%zu",
+			     l->options->metadata_host, attributes->len_bytes);
+	return r;
+}
+
+int stage_spec(struct launch *l, struct tl_error *err)
+{
+	const struct tl_buf *attributes;
+	int r = metadata_attributes(l->metadata, &attributes, err);
+
+	if (r < 0)
+		return r;
+	r = tl_launch_spec_parse(tl_buf_str(attributes), attributes->len_bytes, NULL, &l->spec,
+				 &l->findings);
+	l->has_spec = r == 0;
+	if (r < 0) {
+		findings_log(&l->findings);
+		return judged(l, r, err);
+	}
+	l->report.image.reference = l->spec.image_ref;
+	spec_log(l);
+	/* What the attributes alone forbid is said with what the labels forbid, by stage_policy().
+	 */
+	return tl_image_ref_parse(l->spec.image_ref, &l->ref, err);
+}
+
+/* The account's token is fetched only if the registry is one that may see it. */
+static int registry_token(struct launch *l, struct tl_secret *ret, struct tl_error *err)
+{
+	struct registry_host host;
+	struct tl_error why = { 0 };
+	int r = registry_host_parse(l->ref.host, &host, err);
+
+	if (r < 0 || !host.is_token_offered)
+		return r;
+	if (metadata_access_token(l->metadata, ret, &why) < 0)
+		tl_log_event(LOG_WARNING, "registry.anonymous", "msg='%s'", why.msg);
+	return 0;
+}
+
+int stage_resolve(struct launch *l, struct tl_error *err)
+{
+	auto_secret struct tl_secret token = { 0 };
+	struct tl_registry_options options = {
+		.roots = &l->options->registry_roots,
+		.google_roots = l->options->google_roots,
+		.access_token = &token,
+		.user_agent = "teelaunch",
+		.deadline = tl_deadline_never(),
+		.cancel = l->cancel,
+	};
+	int r = registry_token(l, &token, err);
+
+	if (r == 0)
+		r = tl_registry_open(&l->ref, &options, &l->registry, err);
+	if (r == 0)
+		r = tl_resolve(l->registry, &l->ref, NULL, &l->image, err);
+	if (r < 0)
+		return r;
+	l->has_image = true;
+	l->report.image.digest = l->image.target.digest;
+	l->report.image.config_digest = l->image.config.digest;
+	l->report.image.size_bytes = l->image.layers_bytes;
+	l->report.image.layers = l->image.layers_n;
+	tl_log_event(LOG_INFO, "image.resolved",
+		     "ref='%s' digest=%s image_id=%s layers=%zu layers_bytes=%" PRIu64, l->ref.text,
+		     l->image.target.digest, l->image.config.digest, l->image.layers_n,
+		     l->image.layers_bytes);
+	if (l->image.is_platform_foreign)
+		tl_log_event(LOG_WARNING, "image.platform",
+			     "msg='the configuration names another platform: %s/%s'",
+			     l->image.parsed.os, l->image.parsed.architecture);
+	return 0;
+}
+
+/* Everything is asked, so that one launch tells all reasons. */
+int stage_policy(struct launch *l, struct tl_error *err)
+{
+	const struct tl_verdict_input in = {
+		.spec = &l->spec,
+		.policies = &l->policy,
+		.n_policies = 1,
+		.image = &l->image.parsed,
+		.is_hardened = l->machine.is_hardened,
+	};
+	const struct tl_machine_facts facts = {
+		.mem_available_kb = &l->machine.mem_available_kb,
+		.capabilities = &l->machine.capabilities,
+		.features = TL_FEATURES_OF_RELEASE,
+	};
+	int r = tl_launch_policy_parse(&l->image.parsed.labels, &l->policy, &l->findings);
+
+	if (r == 0)
+		r = tl_verdict(&in, &l->findings);
+	if (r != -ENOMEM && tl_machine_check(&l->spec, &facts, &l->findings) == -ENOMEM)
+		r = -ENOMEM;
+	findings_log(&l->findings);
+	r = judged(l, r, err);
+	if (r == 0)
+		tl_log_event(LOG_INFO, "policy.allowed", "mode=%s",
+			     l->machine.is_hardened ? "production" : "debug");
+	return r;
+}

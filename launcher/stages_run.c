@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The stages around the container itself. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <teelaunch/cleanup.h>
+#include <teelaunch/log.h>
+
+#include "sequence.h"
+#include "workload/workload.h"
+
+/* HOST_NAME_MAX is 64 on Linux. */
+#define HOSTNAME_MAX_BYTES 65
+/* What a workload can count on; a machine that doesn't let us give it says so. */
+#define NOFILE_OF_CONTRACT 131072u
+
+/* The folder whose parent exists already; a link in its place is refused. */
+static int folder_make(const char *path, mode_t mode, struct tl_error *err)
+{
+	struct stat st;
+
+	if (mkdir(path, mode) < 0 && errno != EEXIST)
+		return tl_fail_sys(err, TL_E_IO, errno, "make folder '%s'", path);
+	if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode))
+		return tl_fail(err, TL_E_IO, ENOTDIR, "'%s' is in the way: not a folder", path);
+	if (st.st_uid != geteuid())
+		return tl_fail(err, TL_E_IO, EPERM, "folder '%s' belongs to somebody else", path);
+	if (chmod(path, mode) < 0) /* whatever the umask made of it */
+		return tl_fail_sys(err, TL_E_IO, errno, "set the mode of folder '%s'", path);
+	return 0;
+}
+
+int stage_create(struct launch *l, struct tl_error *err)
+{
+	char hostname[HOSTNAME_MAX_BYTES] = "";
+	const struct tl_workload_config config = {
+		.ctrd = l->containerd,
+		.namespace = TL_WORKLOAD_NAMESPACE,
+		.image_name = l->ref.text,
+		.chain_id = l->image.chain_id.text,
+		.image = &l->image.parsed,
+		.spec = &l->spec,
+		.hostname = hostname,
+		.shared_dir = l->options->shared_dir,
+		.fifo_dir = l->options->state_dir,
+		.console_fd = l->console_fd >= 0 ? l->console_fd : STDERR_FILENO,
+		.stdout_fd = STDOUT_FILENO,
+		.stderr_fd = STDERR_FILENO,
+		.nofile_limit = l->machine.nofile_limit,
+		.drain_ms = l->options->drain_ms,
+		.kill_grace_ms = l->options->stop_grace_ms,
+	};
+	int r;
+
+	if (l->machine.nofile_limit < NOFILE_OF_CONTRACT)
+		tl_log_event(LOG_WARNING, "container.nofile",
+			     "limit=%" PRIu64 " wanted=%u msg='the launcher may not raise it'",
+			     l->machine.nofile_limit, NOFILE_OF_CONTRACT);
+	if (gethostname(hostname, sizeof(hostname) - 1) < 0)
+		return tl_fail_sys(err, TL_E_IO, errno, "host name");
+	r = folder_make(l->options->state_dir, 0700, err);
+	if (r == 0)
+		r = folder_make(l->options->shared_dir, 0755, err);
+	if (r == 0)
+		r = tl_workload_create(&config, l->cancel, &l->workload, err);
+	if (r == 0)
+		tl_log_event(LOG_INFO, "container.created", "args=%zu env=%zu",
+			     tl_workload_args(l->workload)->n, tl_workload_env(l->workload)->n);
+	return r;
+}
+
+void stage_create_undo(struct launch *l)
+{
+	struct tl_error err = { 0 };
+
+	if (tl_workload_destroy(l->workload, &err) < 0)
+		tl_log_event(LOG_WARNING, "container.left", "code=%s msg='%s'",
+			     tl_catalogue_find(err.code)->id, err.msg);
+	l->workload = NULL;
+}
+
+static void end_report(struct launch *l, const struct tl_workload_end *end)
+{
+	l->report.workload.exit_status = (int)end->exit_status;
+	l->report.workload.signal = end->signal;
+	l->report.workload.is_oom_killed = end->is_oom_killed;
+	l->report.workload.run_ms = end->run_ms;
+	l->report.log.bytes = end->output_bytes;
+	l->report.log.dropped_bytes = end->output_dropped_bytes;
+	l->report.log.is_cut = end->is_output_cut;
+	tl_log_event(LOG_INFO, "workload.ended",
+		     "exit_status=%" PRIu32 " signal=%d oom_killed=%d run_ms=%" PRIu64
+		     " output_bytes=%" PRIu64 " dropped_bytes=%" PRIu64 " output_cut=%d",
+		     end->exit_status, end->signal, end->is_oom_killed, end->run_ms,
+		     end->output_bytes, end->output_dropped_bytes, end->is_output_cut);
+}
+
+int stage_run(struct launch *l, struct tl_error *err)
+{
+	struct tl_workload_end end = { 0 };
+	int r = tl_workload_start(l->workload, err);
+
+	if (r < 0)
+		return r;
+	l->report.workload.has_run = true;
+	tl_log_event(LOG_INFO, "workload.started", "container=%s", TL_WORKLOAD_CONTAINER);
+	r = tl_workload_wait(l->workload, l->cancel, &end, err);
+	if (r < 0)
+		return r;
+	end_report(l, &end);
+	return tl_workload_judge(&end, err);
+}

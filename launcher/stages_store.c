@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The stages that put the image where it can run: containerd, pull. */
+#include <errno.h>
+#include <inttypes.h>
+
+#include <teelaunch/cleanup.h>
+#include <teelaunch/clock.h>
+#include <teelaunch/log.h>
+
+#include "containerd/containerd.h"
+#include "image/pull.h"
+#include "sequence.h"
+#include "workload/workload.h"
+
+/* containerd's unit may still be starting, or be restarted by systemd. */
+#define READY_BUDGET_MS 10000
+/* A pull that takes longer than this has a registry that drips. */
+#define PULL_MAX_MS (UINT64_C(4) * 3600 * 1000)
+
+int stage_connect(struct launch *l, struct tl_error *err)
+{
+	const struct tl_ctrd_call call = {
+		.deadline = tl_deadline_in(tl_clock_mono_ms(), READY_BUDGET_MS),
+		.cancel = l->cancel,
+	};
+	auto_free char *version = NULL;
+	int r = tl_ctrd_open(l->options->containerd, TL_WORKLOAD_NAMESPACE, &l->containerd, err);
+
+	if (r == 0)
+		r = tl_ctrd_wait_ready(l->containerd, &call, err);
+	if (r == 0)
+		r = tl_ctrd_namespace_ensure(l->containerd, &call, err);
+	if (r == 0)
+		r = tl_ctrd_version(l->containerd, &call, &version, err);
+	if (r == 0)
+		tl_log_event(LOG_INFO, "containerd", "version='%s'", version);
+	return r;
+}
+
+static void pull_progress(void *ctx, const struct tl_pull_progress *p)
+{
+	uint64_t *next_percent = ctx;
+	uint64_t percent = p->bytes_total ? p->bytes_done * 100 / p->bytes_total : 100;
+
+	if (percent < *next_percent)
+		return;
+	*next_percent = percent - percent % 25 + 25;
+	tl_log_event(LOG_INFO, "pull.progress",
+		     "percent=%" PRIu64 " bytes=%" PRIu64 " layers_unpacked=%u layers=%u", percent,
+		     p->bytes_done, p->layers_unpacked, p->layers_n);
+}
+
+int stage_pull(struct launch *l, struct tl_error *err)
+{
+	uint64_t next_percent = 25;
+	const struct tl_pull_options options = {
+		.content_dir = l->options->content_dir,
+		.deadline = tl_deadline_in(tl_clock_mono_ms(), PULL_MAX_MS),
+		.cancel = l->cancel,
+		.progress = pull_progress,
+		.progress_ctx = &next_percent,
+	};
+	struct tl_pull_stats stats;
+	int r = tl_pull(l->registry, &l->image, l->containerd, &options, &stats, err);
+
+	tl_log_event(r < 0 ? LOG_ERR : LOG_INFO, "pulled",
+		     "downloaded_bytes=%" PRIu64 " reused_bytes=%" PRIu64 " requests=%" PRIu64
+		     " retries=%u layers_unpacked=%u layers_reused=%u took_ms=%" PRIu64,
+		     stats.bytes_downloaded, stats.bytes_reused, stats.http_requests, stats.retries,
+		     stats.layers_unpacked, stats.layers_reused, stats.took_ms);
+	return r;
+}
