@@ -87,7 +87,7 @@ static int wait_persistently(struct tl_workload *w, struct tl_error *err)
 			dead_since_ms = tl_clock_mono_ms();
 		if (dead_since_ms && tl_clock_mono_ms() - dead_since_ms > LOST_MS)
 			break;
-		tl_clock_sleep_ms(RETRY_MS);
+		tl_cancel_sleep(w->quit, RETRY_MS);
 	}
 	return tl_fail(err, TL_E_WORKLOAD_LOST, EIO, "how the workload ended: %s", reason.msg);
 }
@@ -132,7 +132,7 @@ static void *oom_main(void *arg)
 		return NULL;
 	while (!tl_cancel_is_requested(w->quit))
 		if (oom_events_read(w, &filters) < 0)
-			tl_clock_sleep_ms(RETRY_MS);
+			tl_cancel_sleep(w->quit, RETRY_MS);
 	return NULL;
 }
 

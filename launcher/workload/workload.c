@@ -81,6 +81,7 @@ static int spec_plan(struct tl_workload *w, struct tl_error *err)
 		.user = user,
 		.hostname = w->config.hostname,
 		.shared_dir = w->config.shared_dir,
+		.nofile_limit = w->config.nofile_limit,
 	};
 	int r;
 
