@@ -221,8 +221,8 @@ static int array_get(const json_t *root, const char *key, size_t max, json_t **r
 
 static int layers_parse(const json_t *root, struct manifest *m, struct tl_error *err)
 {
-	json_t *array;
-	size_t n;
+	json_t *array = NULL;
+	size_t n = 0;
 	int r = array_get(root, "layers", LAYERS_MAX, &array, &n, err);
 
 	if (r < 0)
@@ -291,8 +291,8 @@ static int entry_parse(const json_t *object, size_t i, struct index_entry *e, st
 
 static int entries_parse(const json_t *root, struct manifest *m, struct tl_error *err)
 {
-	json_t *array;
-	size_t n;
+	json_t *array = NULL;
+	size_t n = 0;
 	int r = array_get(root, "manifests", INDEX_ENTRIES_MAX, &array, &n, err);
 
 	if (r < 0)
