@@ -465,6 +465,11 @@ int registry_get_small_blob(struct tl_registry *r, const struct tl_descriptor *d
 	};
 
 	e = document_fetch(r, &q, "the configuration", &response, err);
+	if (e == -EFBIG)
+		return tl_fail(err, TL_E_IMAGE_DIGEST, EBADMSG,
+			       "the registry's configuration has more than the %llu bytes that the "
+			       "manifest states",
+			       (unsigned long long)d->size_bytes);
 	if (e < 0)
 		return e;
 	if (response.body.len_bytes != d->size_bytes)

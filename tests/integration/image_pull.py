@@ -464,7 +464,7 @@ class Real(Case):
         self.registry.start()
         self.addCleanup(self.registry.stop)
 
-    def push(self, image, name):
+    def push(self, image, name, *options):
         layout = tempfile.mkdtemp(prefix="l", dir=folder.name)
         os.makedirs(layout + "/blobs/sha256")
         for data in [image.manifest, *image.blobs.values()]:
@@ -476,7 +476,7 @@ class Real(Case):
             json.dump({"schemaVersion": 2, "manifests": [
                 {"mediaType": w.OCI_MANIFEST, "digest": image.digest, "size": len(image.manifest),
                  "annotations": {"org.opencontainers.image.ref.name": "x"}}]}, f)
-        parts.run("skopeo", "--insecure-policy", "copy", "--quiet", "--dest-cert-dir",
+        parts.run("skopeo", "--insecure-policy", "copy", "--quiet", *options, "--dest-cert-dir",
                   self.registry.certs_dir, "oci:%s:x" % layout, "docker://" + self.registry.ref(name))
 
     def pull_real(self, name):
@@ -502,6 +502,16 @@ class Real(Case):
         if "asan" not in DRIVER:
             self.assertLess(peaks[1], PEAK_MAX_KB)
             self.assertLess(peaks[1] - peaks[0], PEAK_GROWTH_MAX_KB)
+
+    def test_an_image_in_dockers_format(self):
+        image = w.Image([w.tar_of({"one": b"1"}), w.tar_of({"two": b"2"})])
+        self.push(image, "demo/docker:1", "--format", "v2s2")
+        got = self.pull_real("demo/docker:1")
+        self.assertEqual(got["target_type"], "application/vnd.docker.distribution.manifest.v2+json")
+        self.assertEqual(got["chain"], image.chain_id())
+        self.assertEqual(self.snapshots()[image.chain_id()], "Committed")
+        self.collect()
+        self.assertEqual(len(self.blobs()), 4)
 
     def test_an_image_that_is_not_there(self):
         ok, got, text = w.drive(

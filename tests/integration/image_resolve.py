@@ -160,6 +160,12 @@ class Refused(Case):
             registry.blobs[image.config_digest].replace(b"A=b", b"A=c")
         self.assert_fails("TL_E_IMAGE_DIGEST", "fatal", "configuration")
 
+    def test_a_config_of_another_size(self):
+        good = registry.blobs[image.config_digest]
+        for bad in (good + b" ", good[:-1]):
+            registry.blobs[image.config_digest] = bad
+            self.assert_fails("TL_E_IMAGE_DIGEST", "fatal", "configuration", str(len(good)))
+
     def test_an_oversized_manifest(self):
         self.hook_manifest(lambda h: h.reply(200, b" " * (4 * 1048 * 1048 + 1),
                                              {"Content-Type": w.OCI_MANIFEST}))
@@ -237,10 +243,11 @@ class Statuses(Case):
         self.assertEqual(got["requests"], "5")
 
     def test_retry_after_is_waited_for(self):
-        for value in ("1", email.utils.formatdate(time.time() + 2, usegmt=True)):
-            with self.subTest(value=value):
+        for kind in ("seconds", "date"):
+            with self.subTest(kind=kind):
                 self.setUp()
-                self.fail_with(429, {"Retry-After": value}, times=1)
+                date = email.utils.formatdate(time.time() + 3, usegmt=True)
+                self.fail_with(429, {"Retry-After": "1" if kind == "seconds" else date}, times=1)
                 began = time.monotonic()
                 ok, got = self.drive()
                 self.assertTrue(ok, got)

@@ -652,6 +652,9 @@ class RefusesFirmwareLogs(Case):
                                                             "/vmlinuz %strue" % flag)]),
             "command called a command line": self.boot_with(
                 [fw.grub_string("kernel_cmdline: ", "echo /vmlinuz %strue" % flag)]),
+            "command called a command line where no kernel was": [
+                e for e in ev.good_boot() if not e.logged.startswith(b"kernel_c")] +
+                [fw.grub_string("kernel_cmdline: ", "echo %strue" % flag)],
             "command line called a command": [
                 fw.grub_string("grub_cmd: ", "/vmlinuz ro") if e.logged.startswith(b"kernel_c")
                 else e for e in ev.good_boot("/vmlinuz ro")],
