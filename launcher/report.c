@@ -142,9 +142,9 @@ static json_t *report_json(const struct report *r, enum shorten level)
 	set(o, "measured", measured_json(r));
 	set(o, "token", token_json(r));
 	set(o, "log",
-	    json_pack("{s:I, s:I, s:I, s:b}", "bytes", (json_int_t)r->log.bytes, "dropped",
-		      (json_int_t)r->log.dropped_bytes, "dropped_lines",
-		      (json_int_t)r->log.dropped_lines, "cut", r->log.is_cut));
+	    json_pack("{s:I, s:I, s:I, s:I, s:b}", "lines", (json_int_t)r->log.lines, "bytes",
+		      (json_int_t)r->log.bytes, "dropped", (json_int_t)r->log.dropped_bytes,
+		      "dropped_lines", (json_int_t)r->log.dropped_lines, "cut", r->log.is_cut));
 	set(o, "build", json_pack("{s:s?, s:s?}", "version", r->version, "commit", r->commit));
 	if (level != FULL)
 		set(o, "truncated", json_true());

@@ -65,9 +65,9 @@ struct report {
 		unsigned int attempts;
 	} token;
 	struct {
-		uint64_t bytes, dropped_bytes; /* of the workload's output */
-		uint64_t dropped_lines;        /* of the launcher's own log */
-		bool is_cut;                   /* the output had not ended when the drain did */
+		uint64_t lines, bytes, dropped_bytes; /* of the workload's output */
+		uint64_t dropped_lines;               /* of the launcher's own log */
+		bool is_cut; /* the output had not ended when the drain did */
 	} log;
 	const char *version, *commit;
 };

@@ -33,6 +33,15 @@ static int folder_make(const char *path, mode_t mode, struct tl_error *err)
 	return 0;
 }
 
+/* Without a console of its own, raw output goes where the log goes, unless JSON lines go there
+ * already. */
+static int console_of_workload(const struct launch *l)
+{
+	if (l->console_fd >= 0 || l->spec.log_redirect == TL_LOG_EVERYWHERE)
+		return l->console_fd;
+	return STDERR_FILENO;
+}
+
 int stage_create(struct launch *l, struct tl_error *err)
 {
 	char hostname[HOSTNAME_MAX_BYTES] = "";
@@ -46,7 +55,7 @@ int stage_create(struct launch *l, struct tl_error *err)
 		.hostname = hostname,
 		.shared_dir = l->options->shared_dir,
 		.fifo_dir = l->options->state_dir,
-		.console_fd = l->console_fd >= 0 ? l->console_fd : STDERR_FILENO,
+		.console_fd = console_of_workload(l),
 		.stdout_fd = STDOUT_FILENO,
 		.stderr_fd = STDERR_FILENO,
 		.nofile_limit = l->machine.nofile_limit,
@@ -88,6 +97,7 @@ static void end_report(struct launch *l, const struct tl_workload_end *end)
 	l->report.workload.signal = end->signal;
 	l->report.workload.is_oom_killed = end->is_oom_killed;
 	l->report.workload.run_ms = end->run_ms;
+	l->report.log.lines = end->output_lines;
 	l->report.log.bytes = end->output_bytes;
 	l->report.log.dropped_bytes = end->output_dropped_bytes;
 	l->report.log.is_cut = end->is_output_cut;

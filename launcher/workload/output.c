@@ -45,7 +45,7 @@ struct output {
 	struct stream streams[STREAMS];
 	struct sink console;
 	struct tl_buf encoded;
-	uint64_t bytes;
+	uint64_t bytes, lines;
 	int wake_fd;
 	_Atomic uint64_t drain_until_ms; /* UINT64_MAX: the workload runs */
 	pthread_t thread;
@@ -156,6 +156,18 @@ static void lines_feed(struct output *o, int i, const char *data, size_t n)
 	}
 }
 
+static uint64_t count_lines(const char *data, size_t n)
+{
+	const char *end = data + n;
+	uint64_t lines = 0;
+
+	while ((data = memchr(data, '\n', (size_t)(end - data)))) {
+		data++;
+		lines++;
+	}
+	return lines;
+}
+
 /* One read: the streams take turns. */
 static void stream_relay(struct output *o, int i)
 {
@@ -166,6 +178,7 @@ static void stream_relay(struct output *o, int i)
 		return;
 	if (n > 0) {
 		o->bytes += (uint64_t)n;
+		o->lines += count_lines(o->chunk, (size_t)n);
 		sink_write(&o->console, o->chunk, (size_t)n);
 		if (s->json.fd >= 0)
 			lines_feed(o, i, o->chunk, (size_t)n);
@@ -269,6 +282,7 @@ void output_finish(struct output *o, uint64_t drain_ms, struct output_stats *ret
 	thread_end(o, drain_ms);
 	*ret = (struct output_stats){
 		.bytes = o->bytes,
+		.lines = o->lines,
 		.dropped_bytes = o->console.dropped_bytes,
 		.is_cut = !o->streams[STDOUT].is_ended || !o->streams[STDERR].is_ended,
 	};

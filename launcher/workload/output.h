@@ -19,6 +19,7 @@ struct output_config {
 
 struct output_stats {
 	uint64_t bytes;
+	uint64_t lines; /* ends of lines in them */
 	uint64_t dropped_bytes;
 	bool is_cut; /* the deadline came before the end of the output */
 };

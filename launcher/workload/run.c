@@ -256,6 +256,7 @@ int tl_workload_wait(struct tl_workload *w, struct tl_cancel *terminate,
 		.is_oom_killed = atomic_load(&w->is_oom_killed),
 		.run_ms = w->wait.end_ms - w->start_ms,
 		.output_bytes = output.bytes,
+		.output_lines = output.lines,
 		.output_dropped_bytes = output.dropped_bytes,
 		.is_output_cut = output.is_cut,
 	};

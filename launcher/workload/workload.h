@@ -53,6 +53,7 @@ struct tl_workload_end {
 	bool is_oom_killed; /* the kernel killed some process of the container for lack of memory */
 	uint64_t run_ms;    /* from start to end */
 	uint64_t output_bytes;
+	uint64_t output_lines;         /* ends of lines in them */
 	uint64_t output_dropped_bytes; /* a sink didn't take them in time */
 	bool is_output_cut;            /* the drain's deadline passed before the output ended */
 };
