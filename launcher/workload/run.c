@@ -104,11 +104,27 @@ static void *wait_main(void *arg)
 	return NULL;
 }
 
+/* Shown to the main thread, so that it can end the call; false if it wants the end already. */
+static bool oom_events_show(struct tl_workload *w, struct tl_ctrd_events *events)
+{
+	bool is_wanted;
+
+	pthread_mutex_lock(&w->oom_lock);
+	w->oom_events = events;
+	is_wanted = !tl_cancel_is_requested(w->quit);
+	pthread_mutex_unlock(&w->oom_lock);
+	return is_wanted;
+}
+
 static int oom_events_read(struct tl_workload *w, const struct tl_strv *filters)
 {
-	struct tl_ctrd_call call = thread_call(w);
+	/* No cancellation here: the call would have to look for it several times a second. */
+	struct tl_ctrd_call call = { 0 };
 	struct tl_ctrd_events *events = NULL;
 	int r = tl_ctrd_events_open(w->config.ctrd, &call, filters, &events, NULL);
+
+	if (r == 0 && !oom_events_show(w, events))
+		r = -ECANCELED;
 
 	while (r == 0) {
 		auto_free char *topic = NULL;
@@ -118,6 +134,7 @@ static int oom_events_read(struct tl_workload *w, const struct tl_strv *filters)
 		if (r == 0 && strcmp(id, TL_WORKLOAD_CONTAINER) == 0)
 			atomic_store(&w->is_oom_killed, true);
 	}
+	(void)oom_events_show(w, NULL);
 	tl_ctrd_events_close(events);
 	return r;
 }
@@ -149,8 +166,12 @@ int run_threads_start(struct tl_workload *w, struct tl_error *err)
 
 void run_threads_end(struct tl_workload *w)
 {
+	pthread_mutex_lock(&w->oom_lock);
 	if (w->quit)
 		tl_cancel_request(w->quit);
+	if (w->oom_events)
+		tl_ctrd_events_cancel(w->oom_events);
+	pthread_mutex_unlock(&w->oom_lock);
 	if (w->wait.is_started)
 		pthread_join(w->wait.thread, NULL);
 	if (w->is_oom_thread_started)

@@ -37,6 +37,7 @@ static int workload_new(const struct tl_workload_config *config, struct tl_workl
 
 	if (!w)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "the workload");
+	w->oom_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	w->config = *config;
 	w->pidfd = -1;
 	w->wait.done_fd = -1;

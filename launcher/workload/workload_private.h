@@ -36,6 +36,8 @@ struct tl_workload {
 	uint64_t start_ms;
 	struct wait_state wait;
 	pthread_t oom_thread;
+	pthread_mutex_t oom_lock;          /* of the next */
+	struct tl_ctrd_events *oom_events; /* what tl-oom reads; NULL: nothing */
 	bool is_oom_thread_started;
 	atomic_bool is_oom_killed;
 };
