@@ -23,13 +23,14 @@ static int folder_make(const char *path, mode_t mode, struct tl_error *err)
 	struct stat st;
 
 	if (mkdir(path, mode) < 0 && errno != EEXIST)
-		return tl_fail_sys(err, TL_E_IO, errno, "make folder '%s'", path);
+		return tl_fail_sys(err, TL_E_FOLDER, errno, "make folder '%s'", path);
 	if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode))
-		return tl_fail(err, TL_E_IO, ENOTDIR, "'%s' is in the way: not a folder", path);
+		return tl_fail(err, TL_E_FOLDER, ENOTDIR, "'%s' is in the way: not a folder", path);
 	if (st.st_uid != geteuid())
-		return tl_fail(err, TL_E_IO, EPERM, "folder '%s' belongs to somebody else", path);
+		return tl_fail(err, TL_E_FOLDER, EPERM, "folder '%s' belongs to somebody else",
+			       path);
 	if (chmod(path, mode) < 0) /* whatever the umask made of it */
-		return tl_fail_sys(err, TL_E_IO, errno, "set the mode of folder '%s'", path);
+		return tl_fail_sys(err, TL_E_FOLDER, errno, "set the mode of folder '%s'", path);
 	return 0;
 }
 

@@ -18,7 +18,6 @@ import contextlib
 import ctypes
 import glob
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -30,7 +29,6 @@ CLONE_NEWNS, CLONE_NEWCGROUP = 0x00020000, 0x02000000  # linux/sched.h
 MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 0x1000, 0x2000, 0x4000, 0x40000  # linux/mount.h
 CGROUPS = "/sys/fs/cgroup"
 SHIM_DIR = "/run/containerd"
-NOFILE = 131072  # what a workload gets
 # Not needed here, and each costs time at the start or wants something that isn't there.
 DISABLED = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt",
             "io.containerd.internal.v1.restart", "io.containerd.tracing.processor.v1.otlp",
@@ -110,20 +108,6 @@ def cgroup_make(scratch, group, kind):
     parts.write(os.path.join(path, "cgroup.procs"), str(os.getpid()))
 
 
-def runtime_env(folder):
-    """Where the machine doesn't let anybody have as many files as a workload gets, tests/world/runc
-    comes before runc in the PATH, alone in a folder."""
-    env = parts.clean_env()
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (NOFILE, NOFILE))
-    except (ValueError, OSError):
-        os.makedirs(os.path.join(folder, "bin"), exist_ok=True)
-        shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), "runc"),
-                    os.path.join(folder, "bin", "runc"))
-        env["PATH"] = os.path.join(folder, "bin") + ":" + env["PATH"]
-    return env
-
-
 def inside(folder, group):
     """Runs as the process that becomes containerd: the namespaces, then exec."""
     own_mounts()
@@ -147,7 +131,7 @@ def inside(folder, group):
     os.makedirs(os.path.join(folder, "run"), exist_ok=True)
     mount("--bind", os.path.join(folder, "run"), SHIM_DIR)
     os.execvpe("containerd", ["containerd", "--config", os.path.join(folder, "config.toml")],
-               runtime_env(folder))
+               parts.clean_env())
 
 
 def sweep(folder, group):

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <teelaunch/buf.h>
@@ -176,6 +177,7 @@ int main(int argc, char **argv)
 	auto_ctrd struct tl_ctrd *c = NULL;
 	struct tl_error err = { 0 };
 	struct tl_workload_config config;
+	struct rlimit files = { 0 };
 	int status;
 
 	terminate = tl_cancel_new();
@@ -183,8 +185,10 @@ int main(int argc, char **argv)
 	if (!report || !terminate ||
 	    tl_ctrd_open(option(argv, "socket"), option(argv, "namespace"), &c, &err) < 0)
 		return fprintf(stderr, "%s\n", err.msg), 2;
+	getrlimit(RLIMIT_NOFILE, &files);
 	config = (struct tl_workload_config){
 		.ctrd = c,
+		.nofile_limit = files.rlim_max,
 		.namespace = option(argv, "namespace"),
 		.image_name = "test",
 		.chain_id = option(argv, "chain_id"),

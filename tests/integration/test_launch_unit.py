@@ -1,0 +1,55 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""What the image decides: options of the unit and the kernel's command line. A mistake there ends the
+launch with one clear line, before anything of the operator's is looked at."""
+import os
+import subprocess
+
+import launch_case
+import parts
+
+
+class Unit(launch_case.LaunchCase):
+    def launch(self, options, hardened=True):
+        attributes = self.world.attributes(cmd='["exit=0"]', restart_policy="Always")
+        return self.world.launch(attributes, options=options, hardened=hardened)
+
+    def test_a_protected_disk_is_never_pretended(self):
+        """TL_E_DISK_UNPROTECTED"""
+        self.assert_end(self.launch(["--disk", "protected"]), 1, "fatal", "TL0103")
+
+    def test_a_link_in_place_of_the_shared_folder_is_refused(self):
+        """TL_E_FOLDER"""
+        link = self.world.path("link")
+        os.symlink("/etc", link)
+        self.assert_end(self.launch(["--shared-dir", link]), 1, "fatal", "TL0006")
+        self.assertFalse(os.path.exists("/etc/token.status"))
+
+    def test_a_command_line_that_contradicts_itself_is_refused(self):
+        """TL_E_CMDLINE_CONTRADICTS"""
+        cmdline = self.world.path("cmdline")
+        parts.write(cmdline, "confidential-space.hardened=true confidential-space.hardened=false\n")
+        self.assert_end(self.launch(["--kernel-cmdline", cmdline]), 1, "fatal", "TL0101")
+
+    def test_a_console_that_is_not_there_stops_nothing(self):
+        launch = self.launch(["--console", self.world.path("none", "console")])
+        self.assertEqual(launch.exit_code, 3)  # it succeeded, and Always restarts
+        self.assertIn("TEELAUNCH-REPORT", launch.stderr)
+        self.assert_clean(launch)
+
+    def test_a_wrong_command_line_says_what_is_right(self):
+        program = os.path.join(self.world.programs, "teelaunchd")
+        for words, said in ((["run", "--disk", "maybe"], "protected|unprotected"),
+                            (["run", "--dsik", "protected"], "--dsik"),
+                            (["run", "--tcti"], "CONF"),
+                            (["run", "--drain-ms", "-1"], "N"),
+                            (["walk"], "Usage"), ([], "Usage")):
+            done = subprocess.run([program, *words], stdin=subprocess.DEVNULL, timeout=10, check=False,
+                                  capture_output=True, text=True)
+            self.assertEqual(done.returncode, 1, words)
+            self.assertIn(said, done.stderr)
+            self.assertEqual(done.stdout, "")
+
+
+if __name__ == "__main__":
+    launch_case.main()
