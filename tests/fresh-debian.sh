@@ -38,6 +38,8 @@ INSIDE
 unshare --mount --pid --fork --kill-child sh -eu -c '
 	root=$1
 	shift
+	# As on a real machine, / is a mount of its own: tests make it private in namespaces of theirs.
+	mount --rbind "$root" "$root"
 	mount -t proc proc "$root/proc"
 	for d in sys dev; do
 		mount --rbind "/$d" "$root/$d"

@@ -136,14 +136,14 @@ class Breaks(unittest.TestCase):
         self.assertEqual(len(test_symbols.no_library_holds_state(None, build)), 2)
 
     def test_verifier_stays_out(self):
-        build = self.library("tl_verifier", "int main(void) { return 0; }\n")
+        build = self.library("tl_verifier", "int judge(void) { return 0; }\n"
+                             "int main(void) { return judge(); }\n")
         with open(os.path.join(build, "CMakeCache.txt"), "w", encoding="utf-8") as f:
             f.write("TL_BIN_DIR:UNINITIALIZED=%s\n" % build)
         arch.run(["gcc", os.path.join(build, "x.c"), "-o", os.path.join(build, "teelaunchd")],
                  check=True)
-        tree = self.tree({"attest/verifier/x.c": ""})
-        self.assertEqual(test_symbols.programs_leave_out_what_is_not_theirs(tree, build),
-                         ["teelaunchd: holds main of x.c.o"])
+        self.assertIn("teelaunchd: holds judge of tl_verifier",
+                      test_symbols.programs_leave_out_what_is_not_theirs(None, build))
 
     @staticmethod
     def pure(check, build):

@@ -11,6 +11,7 @@ import shutil
 import signal
 import struct
 import tempfile
+import time
 import uuid
 
 MARK = "TL_CHECK_RUN"
@@ -35,8 +36,14 @@ class Watch:
                 "ASAN_OPTIONS": report + ":detect_stack_use_after_return=1",
                 "UBSAN_OPTIONS": report + ":print_stacktrace=1"}
 
-    def processes(self):
-        """Found, named and ended."""
+    def processes(self, patience_s=3):
+        """Found, named and ended. What is on its way out gets a moment."""
+        until = time.monotonic() + patience_s
+        while self._processes(False) and time.monotonic() < until:
+            time.sleep(0.1)
+        return self._processes(True)
+
+    def _processes(self, is_ending):
         wanted = ("%s=%s" % (MARK, self.mark)).encode()
         faults = []
         for pid in (p for p in os.listdir("/proc") if p.isdigit() and int(p) != os.getpid()):
@@ -47,7 +54,8 @@ class Watch:
                 with open("/proc/%s/cmdline" % pid, "rb") as f:
                     faults.append("process %s was left running: %s" % (
                         pid, f.read().replace(b"\0", b" ").decode(errors="replace")))
-                os.kill(int(pid), signal.SIGKILL)
+                if is_ending:
+                    os.kill(int(pid), signal.SIGKILL)
             except OSError:
                 continue  # it ended meanwhile
         return faults

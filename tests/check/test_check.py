@@ -59,9 +59,9 @@ class Leftovers(unittest.TestCase):
 
     def test_a_process_left_running_is_found_and_ended(self):
         child = subprocess.Popen(["sleep", "600"], env=self.watch.environment())
-        self.assertIn("sleep 600", "\n".join(self.watch.processes()))
+        self.assertIn("sleep 600", "\n".join(self.watch.processes(0.2)))
         self.assertEqual(child.wait(10), -9)
-        self.assertEqual(self.watch.processes(), [])
+        self.assertEqual(self.watch.processes(0.2), [])
 
     def test_a_sanitizer_report_is_found(self):
         with open(os.path.join(self.watch.reports, "report.1"), "w", encoding="utf-8") as f:
