@@ -110,21 +110,23 @@ def fill_random(folder, _, size, seed):
         f.write(seed.randbytes(size))
 
 
-# gzip makes a third of such files, as it does of /usr; their sizes spread as there: many small, few big.
+# Their sizes spread as those of /usr: many small, few big; gzip makes about a third of them, as of those.
 def fill_files(folder, number, size, seed):
     words = [bytes(seed.choices(b"etaoinshrdlucmfw_.-", k=seed.randint(2, 9))) for _ in range(4000)]
+    lines = [b" ".join(seed.choices(words, k=8)) for _ in range(400)]
+    text = b"\n".join(line for again in seed.choices(lines, k=40_000)
+                      for line in (again, b" ".join(seed.choices(words, k=8))))
     written, i = 0, 0
-    while written < size * 2.6:
+    while written < size * 2.3:
         where = os.path.join(folder, "d%d" % (i // 40))
         if i % 40 == 0:
             os.mkdir(where)
-        length = min(int(seed.lognormvariate(9, 1.7)), 4_000_000) + 20
-        text = b" ".join(seed.choices(words, k=length // 12 + 1))
-        noise = seed.randbytes(length // 6)
+        length = min(int(seed.lognormvariate(9, 1.7)), 2_000_000) + 20
+        start = seed.randrange(len(text) - length)
         with open(os.path.join(where, "f%d-%d" % (number, i)), "wb") as f:
-            f.write(text)
-            f.write(noise)
-        written += len(text) + len(noise)
+            f.write(text[start:start + length])
+            f.write(seed.randbytes(length // 11))
+        written += length + length // 11
         i += 1
 
 
