@@ -21,7 +21,7 @@ ENDS = {
     "exits with 137": ("workload", "demo/hello:1", {"cmd": '["exit=137"]'}, None),
     "is killed (signal 9)": ("workload", "demo/hello:1", {"cmd": '["raise=9"]'}, None),
     "crashes (signal 11)": ("workload", "demo/hello:1", {"cmd": '["raise=11"]'}, None),
-    "has no entrypoint file": ("denied", "test/missing:1", {}, None),
+    "has no entrypoint file": ("workload", "test/missing:1", {}, None),
     "is denied by policy": ("denied", "demo/strict:1", {"cmd": '["x"]'}, None),
 }
 
