@@ -10,7 +10,6 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-import parts  # noqa: E402
 from world import World  # noqa: E402
 
 
@@ -34,11 +33,8 @@ class LaunchCase(unittest.TestCase):
         print("    " + text % values, flush=True)
 
     def assert_clean(self, launch):
-        """Nothing of a launch is left. What ends by itself in a moment is given that moment."""
-        try:
-            parts.wait_until(lambda: not launch.leftovers(), "nothing left", timeout_s=3)
-        except parts.Failure:
-            self.fail("left behind: %s\n%s" % ("; ".join(launch.leftovers()), launch.stderr))
+        left = launch.left_behind()
+        self.assertEqual(left, [], launch.stderr)
 
     def assert_end(self, launch, exit_code, result=None, code=None):
         """How it ended, and that it said so clearly: one report, one root cause with a code."""

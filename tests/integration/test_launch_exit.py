@@ -2,6 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a launch ends decides what becomes of the VM: every cell of the table of outcomes, by real
 launches. Outcome of the workload or the launcher x restart policy x production or debug."""
+import contextlib
+import os
+import signal
+
 import launch_case
 import parts
 
@@ -19,19 +23,22 @@ ENDS = {
     "exits with 0": ("success", "demo/hello:1", {"cmd": '["exit=0"]'}, {"exit_status": 0}),
     "exits with 1": ("workload", "demo/hello:1", {"cmd": '["exit=1"]'}, {"exit_status": 1}),
     "exits with 137": ("workload", "demo/hello:1", {"cmd": '["exit=137"]'}, None),
-    "is killed (signal 9)": ("workload", "demo/hello:1", {"cmd": '["raise=9"]'}, None),
-    "crashes (signal 11)": ("workload", "demo/hello:1", {"cmd": '["raise=11"]'}, None),
+    "is killed (signal 9)": ("workload", "demo/hello:1", {"cmd": '["sleep=60"]'}, {"signal": 9}),
+    "crashes (signal 11)": ("workload", "demo/hello:1", {"cmd": '["crash"]'}, {"signal": 11}),
     "has no entrypoint file": ("workload", "test/missing:1", {}, None),
     "is denied by policy": ("denied", "demo/strict:1", {"cmd": '["x"]'}, None),
 }
 
 
 class Exit(launch_case.LaunchCase):
-    def cell(self, what, policy, is_hardened, options=()):
+    def cell(self, what, policy, is_hardened):
         kind, image, more, workload = ENDS[what]
         want = TABLE[kind][policy] if is_hardened else HOLD
-        launch = self.world.launch(self.world.attributes(image, restart_policy=policy, **more),
-                                   hardened=is_hardened, options=options)
+        launch = self.world.launch_start(self.world.attributes(image, restart_policy=policy, **more),
+                                         hardened=is_hardened)
+        if "killed" in what:
+            os.kill(self.workload_pid(launch), signal.SIGKILL)
+        launch.wait()
         with self.subTest(what=what, policy=policy, is_hardened=is_hardened):
             report = self.assert_end(launch, want, kind)
             if workload:
@@ -39,6 +46,17 @@ class Exit(launch_case.LaunchCase):
         self.note("%-24s %-9s %-10s -> %d %-7s %-8s %s", what, policy,
                   "production" if is_hardened else "debug", launch.exit_code, launch.report["action"],
                   launch.report["result"], launch.report.get("code", ""))
+
+    def workload_pid(self, launch):
+        """The process of the container, once it runs the image's program."""
+        def found():
+            for pid in self.world.containerd.pids():
+                with contextlib.suppress(OSError):
+                    if os.readlink("/proc/%d/exe" % pid) == "/hello":
+                        return pid
+            return None
+        launch.wait_for("event=workload.started")
+        return parts.wait_until(found, "the workload's process")
 
     def column(self, what):
         for policy in ("Never", "OnFailure", "Always"):

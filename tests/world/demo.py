@@ -55,13 +55,8 @@ class Demo:
             self.faults.append(claim)
 
     def check_clean(self, launch):
-        """containerd's shim ends by itself a moment after its task was deleted."""
-        try:
-            parts.wait_until(lambda: not launch.leftovers(), "nothing left", timeout_s=5)
-        except parts.Failure:
-            pass
-        left = launch.leftovers()
-        self.check(not left, "nothing is left behind" + "".join("; but: " + one for one in left))
+        left = launch.left_behind()
+        self.check(not left, "nothing is left behind" + "".join("; but: " + what for what in left))
 
     def follow(self, launch, timeout_s=60):
         """The console of the launch as it grows; the report's line is kept for later."""

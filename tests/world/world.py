@@ -171,8 +171,14 @@ class Launch:
     def workload_lines(self):
         return [line for line in self.console.splitlines() if line.startswith("hello: ")]
 
+    def left_behind(self):
+        """What this launch has left behind, as sentences. What ends by itself, as a shim does when its
+        task is deleted, is given a moment."""
+        with contextlib.suppress(parts.Failure):
+            parts.wait_until(lambda: not self.leftovers(), "nothing left", timeout_s=3)
+        return self.leftovers()
+
     def leftovers(self):
-        """What this launch has left behind, as sentences."""
         found = self.world.containerd.leftovers()
         for folder, keep in ((self.shared, ()), (self.state, ("report.json",))):
             for path, folders, files in os.walk(folder):
