@@ -4,7 +4,7 @@
  * It says its arguments, the names (never the values) of its environment, and what its attestation
  * token says about itself (never the token). Then, as its arguments tell, one after the other:
  *   sleep=S    wait that many seconds        spam=N    print N lines of 100 bytes
- *   crash      touch no memory at all        exit=N    end with that code
+ *   crash      touch memory that isn't there    exit=N    end with that code
  *   show=NAME  print that variable's value   trap      survive SIGTERM, and say that it came
  * Without exit=N the code is that of the variable HELLO_EXIT, else 0.
  */
@@ -149,7 +149,7 @@ static bool act(const char *what, int *code)
 		wait_s(number_of(rest));
 	} else if (strcmp(what, "crash") == 0) {
 		/* raise() does nothing to the first process of a PID namespace; a fault does. */
-		char *volatile nowhere = NULL;
+		volatile char *volatile nowhere = NULL;
 
 		*nowhere = 1;
 	} else if (has_prefix(what, "spam=", &rest)) {

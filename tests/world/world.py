@@ -307,8 +307,15 @@ class World:
         if attributes is not None:
             self.metadata.set_attributes(attributes)
         self.launches += 1
-        return Launch(self, self.path("launch-%d" % self.launches), self.options() + list(options), before,
+        return Launch(self, self.path("launch-%d" % self.launches), self.options_with(options), before,
                       env).start()
+
+    def options_with(self, changed):
+        """The world's options, some of them replaced: each is a name and a value."""
+        def pairs(options):
+            return {(n, v.split("=")[0] if n == "--registry-roots" else ""): (n, v)
+                    for n, v in zip(options[::2], options[1::2])}
+        return [word for pair in {**pairs(self.options()), **pairs(changed)}.values() for word in pair]
 
     def launch(self, attributes, timeout_s=60, **more):
         return self.launch_start(attributes, **more).wait(timeout_s)
