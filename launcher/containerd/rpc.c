@@ -76,7 +76,8 @@ static grpc_channel *channel_create(const char *target)
 		arg_int(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, RPC_MESSAGE_BYTES_MAX),
 		/* The default grows to two minutes, so a restarted containerd would be missed. */
 		arg_int(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100),
-		arg_int(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100),
+		/* Not a pause, but the least time that one attempt has: a busy machine needs it. */
+		arg_int(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000),
 		arg_int(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500),
 		arg_int(GRPC_ARG_ENABLE_RETRIES, 0), /* keeps copies of what was sent */
 		arg_int(GRPC_ARG_ENABLE_HTTP_PROXY, 0),

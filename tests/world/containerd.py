@@ -71,6 +71,14 @@ def own_mounts():
         os.close(fd)
 
 
+def leave_chroot_behind():
+    """Where "/" is no mount point neither runc nor a launcher can keep mounts to itself: then this
+    process, and all that it starts, gets the same tree as a root of its own. Before any thread."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+        if not any(line.split()[4] == "/" for line in f):
+            own_mounts()
+
+
 def mount(*arguments):
     parts.run("mount", *arguments)
 

@@ -39,6 +39,7 @@ class Valve:
         self.bytes_back = 0
         self.lock = threading.Lock()
         self.harm = threading.Lock()
+        self.open = []
 
     def __enter__(self):
         self.listener = listen_on(self.where)
@@ -53,7 +54,8 @@ class Valve:
         if isinstance(self.where, str):
             os.unlink(self.where)
         with self.harm:  # what was begun is done before anybody looks
-            pass
+            for s in self.open:
+                s.close()
 
     def accept(self):
         while True:
@@ -68,6 +70,7 @@ class Valve:
                 client.close()
                 server.close()
                 continue
+            self.open += [client, server]
             for way in (self.to_server, self.to_client):
                 threading.Thread(target=self.pump, args=(way, client, server), daemon=True).start()
 

@@ -24,7 +24,7 @@ import threading
 import time
 
 import parts
-from containerd import Containerd
+from containerd import Containerd, leave_chroot_behind
 from images import Images
 from metadata import Metadata
 from registry import Registry
@@ -239,6 +239,7 @@ class World:
         return os.path.join(self.folder, *names)
 
     def start(self):
+        leave_chroot_behind()
         try:
             for part in (self.metadata, self.registry, self.containerd):
                 self.begin(part)
