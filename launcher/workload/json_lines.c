@@ -95,8 +95,10 @@ int json_lines_encode(const char *severity, const void *chunk, size_t n, struct 
 		p += end ? line_n + 1 : line_n;
 		n -= end ? line_n + 1 : line_n;
 	}
-	if (r < 0)
+	if (r < 0 && ret->data) {
 		ret->len_bytes = before;
+		ret->data[before] = '\0';
+	}
 	return r;
 }
 

@@ -61,6 +61,7 @@ static struct tl_workload *workload_free(struct tl_workload *w)
 	tl_ctrd_mounts_done(&w->mounts);
 	text_wipe(w->spec_json);
 	free(w->spec_json);
+	pthread_mutex_destroy(&w->oom_lock);
 	free(w);
 	return NULL;
 }
@@ -94,21 +95,24 @@ static int spec_plan(struct tl_workload *w, struct tl_error *err)
 	return r < 0 ? r : oci_spec_build(&in, &w->spec_json, err);
 }
 
-/* Whatever stands between us and the store, what runs must be what was built. */
+int workload_spec_compare(const char *stored, const char *built, struct tl_error *err)
+{
+	if (strcmp(stored, built) == 0)
+		return 0;
+	return tl_fail(err, TL_E_CONTAINER_SPEC, EBADMSG,
+		       "the specification read back differs from the one built");
+}
+
 static int spec_verify(struct tl_workload *w, const struct tl_ctrd_call *call, struct tl_error *err)
 {
 	auto_free char *stored = NULL;
-	bool is_equal;
 	int r;
 
 	r = tl_ctrd_container_get(w->config.ctrd, call, TL_WORKLOAD_CONTAINER, &stored, NULL, err);
-	if (r < 0)
-		return r;
-	is_equal = strcmp(stored, w->spec_json) == 0;
+	if (r == 0)
+		r = workload_spec_compare(stored, w->spec_json, err);
 	text_wipe(stored);
-	return is_equal ? 0
-			: tl_fail(err, TL_E_CONTAINER_SPEC, EBADMSG,
-				  "the specification read back differs from the one built");
+	return r;
 }
 
 static int container_make(struct tl_workload *w, const struct tl_ctrd_call *call,
@@ -224,13 +228,13 @@ int tl_workload_create(const struct tl_workload_config *config, struct tl_cancel
 	if (r < 0)
 		return r;
 	r = process_plan(w, err);
+	if (r == 0)
+		r = tl_workload_sweep(config->ctrd, cancel, err);
 	if (r < 0) {
 		w = workload_free(w); /* nothing was made */
 		return r;
 	}
-	r = tl_workload_sweep(config->ctrd, cancel, err);
-	if (r == 0)
-		r = container_make_leased(w, cancel, err);
+	r = container_make_leased(w, cancel, err);
 	if (r == 0)
 		r = output_make(w, err);
 	if (r == 0)

@@ -51,3 +51,6 @@ void run_threads_end(struct tl_workload *w);
 /** From runtime errors of containerd to ours: a program that can't be started is the workload's
  * fault. */
 int workload_runtime_error(int r, const struct tl_error *reason, struct tl_error *err);
+/** Whatever stands between us and the store, what runs must be what was built. TL_E_CONTAINER_SPEC.
+ */
+int workload_spec_compare(const char *stored, const char *built, struct tl_error *err);

@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -84,6 +85,8 @@ class Run:
         """The report as a dict; repeated keys become lists."""
         status = self.process.wait(seconds)
         report = {"driver_status": status, "arg": [], "env": []}
+        if b"Sanitizer" in self.read("err"):
+            raise AssertionError(self.read("err").decode())
         for line in self.report_text().splitlines():
             key, value = line.split("=", 1)
             if key in ("arg", "env"):
@@ -111,12 +114,21 @@ class Workload(unittest.TestCase):
             "Entrypoint": ["/program"], "Cmd": ["say=from Cmd"], "Env": ["A=image", "B=2"],
             "User": "worker", "WorkingDir": "/tmp"})
 
+    @classmethod
+    def tearDownClass(cls):
+        """A shim takes a second to go, so processes are looked for once."""
+        end = time.monotonic() + 10
+        while cls.world.store.leftovers():
+            if time.monotonic() > end:
+                raise AssertionError(cls.world.store.leftovers())
+            time.sleep(0.1)
+
+    def left(self):
+        return [x for x in self.world.store.leftovers() if not x.startswith("process ")]
+
     def tearDown(self):
         """Nothing of ours is left in containerd, and no folder of FIFOs on the disk."""
-        end = time.monotonic() + 5  # a shim takes a moment to go
-        while self.world.store.leftovers() and time.monotonic() < end:
-            time.sleep(0.02)
-        self.assertEqual(self.world.store.leftovers(), [])
+        self.assertEqual(self.left(), [])
         left = subprocess.run(["find", self.world.top, "-path", "*/c", "-prune", "-o", "-type", "p",
                                "-print"], stdout=subprocess.PIPE, check=True).stdout.decode()
         self.assertEqual([p for p in left.split() if "/output-" in p], [])
@@ -339,6 +351,19 @@ class Workload(unittest.TestCase):
             self.assert_end(run.finish(), 6, "TL_E_WORKLOAD_STATUS")
             self.assertIn(b"the last line", run.read("console"))
 
+    def test_a_workload_that_containerd_forgot_is_lost(self):
+        with self.start("say=up", "sleep=60") as run:
+            run.until_console(b"up")
+            self.world.stop(signal.SIGKILL)
+            for pid in self.world.store.pids():
+                os.kill(pid, signal.SIGKILL)
+            shutil.rmtree(self.world.path("c", "state", "io.containerd.runtime.v2.task"),
+                          ignore_errors=True)
+            self.world.start()
+            report = run.finish()
+            self.assertEqual((report["failed"], report["code"], report["class"]),
+                             ("wait", "TL_E_WORKLOAD_LOST", "retry"), report)
+
     def test_containerd_restarts_between_creation_and_start(self):
         with self.start("say=ran", "exit=7", pause_at="created") as run:
             run.until_at("created")
@@ -363,7 +388,7 @@ class Workload(unittest.TestCase):
                     self.assertEqual((report["driver_status"], report["class"]), (0, "retry"),
                                      report)
                 outcomes.add(report.get("failed", "worked"))
-            self.tearDown()
+            self.assertEqual(self.left(), [])
         print("containerd away during creation:", sorted(outcomes))
 
     def test_containerd_away_from_the_start(self):

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Workload output: whatever it is, each record is one line of valid JSON of a bounded size. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include <teelaunch/buf.h>
+
+#include "fuzz.h"
+#include "launcher/workload/json_lines.h"
+
+static void lines_check(const char *text, size_t n)
+{
+	while (n > 0) {
+		const char *end = memchr(text, '\n', n);
+		size_t line_n = end ? (size_t)(end - text) : 0;
+		json_t *line = end ? json_loadb(text, line_n, 0, NULL) : NULL;
+
+		if (!json_is_string(json_object_get(line, "message")))
+			abort();
+		json_decref(line);
+		text += line_n + 1;
+		n -= line_n + 1;
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	auto_buf struct tl_buf out = { 0 };
+
+	if (json_lines_complete(data, n, true) > n ||
+	    (n && json_lines_complete(data, n, true) == 0))
+		abort();
+	tl_buf_init(&out, n * (JSON_LINES_GROWTH + JSON_LINES_OVERHEAD) + 1);
+	if (json_lines_encode("INFO", data, n, &out) < 0)
+		abort();
+	lines_check((const char *)out.data, out.len_bytes);
+	return 0;
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What of the workload needs no containerd: its sinks, its pipes, what its end means. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <teelaunch/cleanup.h>
+#include <teelaunch/clock.h>
+
+#include "launcher/workload/output.h"
+#include "launcher/workload/rootfs.h"
+#include "launcher/workload/sink.h"
+#include "launcher/workload/workload_private.h"
+
+static void an_end_is_judged_by_status_signal_and_memory(void **state)
+{
+	static const struct {
+		struct tl_workload_end end;
+		enum tl_code code;
+	} rows[] = {
+		{ { .exit_status = 0 }, TL_OK },
+		{ { .exit_status = 0, .is_oom_killed = true }, TL_OK }, /* a child, and it coped */
+		{ { .exit_status = 1 }, TL_E_WORKLOAD_STATUS },
+		{ { .exit_status = 255 }, TL_E_WORKLOAD_STATUS },
+		{ { .exit_status = 143, .signal = 15 }, TL_E_WORKLOAD_SIGNAL },
+		{ { .exit_status = 137, .signal = 9 }, TL_E_WORKLOAD_SIGNAL },
+		{ { .exit_status = 137, .signal = 9, .is_oom_killed = true }, TL_E_WORKLOAD_OOM },
+		{ { .exit_status = 1, .is_oom_killed = true }, TL_E_WORKLOAD_STATUS },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < TL_ARRAY_SIZE(rows); i++) {
+		struct tl_error err = { 0 };
+		int r = tl_workload_judge(&rows[i].end, &err);
+
+		assert_int_equal(err.code, rows[i].code);
+		assert_int_equal(r == 0, rows[i].code == TL_OK);
+		if (r < 0)
+			assert_int_equal(err.class, TL_WORKLOAD);
+	}
+}
+
+static void only_a_program_that_cannot_start_is_the_workloads_fault(void **state)
+{
+	static const struct {
+		const char *msg;
+		enum tl_code code;
+	} rows[] = {
+		{ "runc create failed: unable to start container process: exec: \"/x\": stat /x: "
+		  "no "
+		  "such file or directory: unknown",
+		  TL_E_WORKLOAD_PROGRAM },
+		{ "unable to start container process: chdir to cwd (\"/x\") set in config.json "
+		  "failed",
+		  TL_E_WORKLOAD_PROGRAM },
+		{ "unable to start container process: error during container init: error mounting",
+		  TL_E_CONTAINER_CREATE },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < TL_ARRAY_SIZE(rows); i++) {
+		struct tl_error reason = { .code = TL_E_CONTAINERD_FAILED };
+		struct tl_error err = { 0 };
+
+		snprintf(reason.msg, sizeof(reason.msg), "%s", rows[i].msg);
+		assert_true(workload_runtime_error(-EIO, &reason, &err) < 0);
+		assert_int_equal(err.code, rows[i].code);
+		assert_int_equal(workload_runtime_error(-ECONNRESET, &reason, &err), -ECONNRESET);
+		assert_int_equal(err.code, TL_E_CONTAINERD_FAILED);
+	}
+}
+
+static void a_specification_that_changed_is_fatal(void **state)
+{
+	struct tl_error err = { 0 };
+
+	(void)state;
+	assert_int_equal(workload_spec_compare("{}", "{}", &err), 0);
+	assert_int_equal(workload_spec_compare("{} ", "{}", &err), -EBADMSG);
+	assert_int_equal(err.code, TL_E_CONTAINER_SPEC);
+	assert_int_equal(err.class, TL_FATAL);
+}
+
+static void a_full_pipe_costs_one_wait_and_then_drops(void **state)
+{
+	static char much[256 * 1024];
+	int fds[2];
+	struct sink s;
+	uint64_t start_ms = tl_clock_mono_ms();
+	char byte;
+
+	(void)state;
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	sink_open(&s, fds[1], true);
+	memset(much, 'x', sizeof(much));
+	sink_write(&s, much, sizeof(much));
+	assert_in_range(tl_clock_mono_ms() - start_ms, SINK_PATIENCE_MS - 100,
+			SINK_PATIENCE_MS + 1000);
+	assert_true(s.dropped_bytes > 0 && s.dropped_bytes < sizeof(much));
+	start_ms = tl_clock_mono_ms();
+	sink_write(&s, "y\n", 2);
+	assert_in_range(tl_clock_mono_ms() - start_ms, 0, 200);
+	/* Once it takes bytes again, the torn record is ended first. */
+	for (uint64_t left = sizeof(much) - s.dropped_bytes + 2; left > 0; left--)
+		assert_int_equal(read(fds[0], &byte, 1), 1);
+	sink_write(&s, "z\n", 2);
+	assert_int_equal(read(fds[0], much, sizeof(much)), 3);
+	assert_memory_equal(much, "\nz\n", 3);
+	sink_close(&s);
+	/* The descriptor it was given is as it was: blocking. */
+	assert_false(fcntl(fds[1], F_GETFL) & O_NONBLOCK);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void a_socket_nobody_reads_and_a_closed_pipe_only_drop(void **state)
+{
+	static char much[1024 * 1024];
+	int pair[2], fds[2];
+	struct sink s;
+
+	(void)state;
+	signal(SIGPIPE, SIG_IGN);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	sink_open(&s, pair[1], true);
+	sink_write(&s, much, sizeof(much));
+	assert_true(s.dropped_bytes > 0);
+	sink_close(&s);
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	sink_open(&s, fds[1], false);
+	close(fds[0]);
+	sink_write(&s, "abc", 3);
+	assert_int_equal(s.dropped_bytes, 3);
+	sink_close(&s);
+	close(pair[0]);
+	close(pair[1]);
+	close(fds[1]);
+}
+
+static void write_and_close(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
+static void output_is_relayed_to_its_end_and_the_pipes_go(void **state)
+{
+	char dir[] = "/tmp/tl-output-XXXXXX";
+	int console[2], out[2];
+	struct output_config config = { .dir = dir, .stderr_fd = -1 };
+	struct output *o = NULL;
+	struct output_stats stats = { 0 };
+	struct tl_error err = { 0 };
+	struct stat st;
+	char got[256] = { 0 };
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(pipe2(console, O_CLOEXEC) + pipe2(out, O_CLOEXEC), 0);
+	config.console_fd = console[1];
+	config.stdout_fd = out[1];
+	assert_int_equal(output_open(&config, &o, &err), 0);
+	assert_int_equal(stat(output_stdout_path(o), &st), 0);
+	assert_true(S_ISFIFO(st.st_mode));
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(output_start(o, &err), 0);
+	write_and_close(output_stdout_path(o), "one\ntwo");
+	write_and_close(output_stderr_path(o), "");
+	output_finish(o, 5000, &stats);
+	assert_int_equal(stats.bytes, 7);
+	assert_int_equal(stats.dropped_bytes, 0);
+	assert_false(stats.is_cut);
+	assert_int_equal(read(console[0], got, sizeof(got)), 7);
+	assert_memory_equal(got, "one\ntwo", 7);
+	memset(got, 0, sizeof(got));
+	assert_true(read(out[0], got, sizeof(got) - 1) > 0);
+	assert_string_equal(got, "{\"message\":\"one\",\"severity\":\"INFO\"}\n"
+				 "{\"message\":\"two\",\"severity\":\"INFO\"}\n");
+	output_free(o);
+	assert_int_equal(rmdir(dir), 0);
+	for (int i = 0; i < 2; i++) {
+		close(console[i]);
+		close(out[i]);
+	}
+}
+
+static void output_that_never_ends_is_cut_at_the_deadline(void **state)
+{
+	char dir[] = "/tmp/tl-output-XXXXXX";
+	struct output_config config = {
+		.dir = dir, .console_fd = -1, .stdout_fd = -1, .stderr_fd = -1
+	};
+	struct output *o = NULL;
+	struct output_stats stats = { 0 };
+	struct tl_error err = { 0 };
+	uint64_t start_ms;
+	int fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(output_open(&config, &o, &err), 0);
+	fd = open(output_stdout_path(o), O_WRONLY | O_CLOEXEC);
+	assert_int_equal(output_start(o, &err), 0);
+	start_ms = tl_clock_mono_ms();
+	output_finish(o, 300, &stats);
+	assert_in_range(tl_clock_mono_ms() - start_ms, 250, 2000);
+	assert_true(stats.is_cut);
+	close(fd);
+	output_free(o);
+	assert_int_equal(rmdir(dir), 0);
+}
+
+static void pipes_that_cannot_be_made_leave_nothing(void **state)
+{
+	struct output_config config = {
+		.dir = "/nonexistent", .console_fd = -1, .stdout_fd = -1, .stderr_fd = -1
+	};
+	struct output *o = NULL;
+	struct tl_error err = { 0 };
+
+	(void)state;
+	assert_int_equal(output_open(&config, &o, &err), -ENOENT);
+	assert_int_equal(err.code, TL_E_CONTAINER_OUTPUT);
+	assert_null(o);
+}
+
+static void a_file_system_that_is_not_understood_is_no_user(void **state)
+{
+	char type[] = "fuse", source[] = "x";
+	struct tl_ctrd_mount mount = { .type = type, .source = source };
+	struct tl_ctrd_mounts mounts = { .items = &mount, .n = 1 };
+	struct oci_user user = { .uid = 99 };
+	struct tl_error err = { 0 };
+
+	(void)state;
+	assert_true(rootfs_user_resolve(&mounts, "", &user, &err) < 0);
+	assert_int_equal(err.code, TL_E_CONTAINER_ROOTFS);
+	assert_int_equal(user.uid, 99);
+}
+
+/* A bind source stands for an image of one layer. */
+static int resolve_in(const char *top, const char *user, struct oci_user *ret, struct tl_error *err)
+{
+	char type[] = "bind";
+	auto_free char *source = strdup(top);
+	struct tl_ctrd_mount mount = { .type = type, .source = source };
+	struct tl_ctrd_mounts mounts = { .items = &mount, .n = 1 };
+
+	return rootfs_user_resolve(&mounts, user, ret, err);
+}
+
+static void links_stay_in_the_image_and_only_files_are_read(void **state)
+{
+	char top[] = "/tmp/tl-rootfs-XXXXXX";
+	struct oci_user user = { 0 };
+	struct tl_error err = { 0 };
+	auto_close int dir = -1;
+
+	(void)state;
+	assert_non_null(mkdtemp(top));
+	dir = open(top, O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(mkdirat(dir, "etc", 0755) | mkdirat(dir, "in", 0755), 0);
+	/* Absolute and climbing links end in the image: the machine's own users don't count. */
+	assert_int_equal(symlinkat("/../../in/passwd", dir, "etc/passwd"), 0);
+	assert_int_equal(resolve_in(top, "root", &user, &err), -ENOENT);
+	assert_int_equal(err.code, TL_E_CONTAINER_USER);
+	int fd = openat(dir, "in/passwd", O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+	assert_int_equal(write(fd, "me:x:12:34::/:\n", 15), 15);
+	close(fd);
+	assert_int_equal(resolve_in(top, "me", &user, &err), 0);
+	assert_int_equal(user.uid, 12);
+	/* A FIFO would block for ever. */
+	assert_int_equal(mkfifoat(dir, "etc/group", 0644), 0);
+	assert_int_equal(resolve_in(top, "me", &user, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "/etc/group isn't a regular file"));
+	unlinkat(dir, "etc/group", 0);
+	unlinkat(dir, "etc/passwd", 0);
+	unlinkat(dir, "in/passwd", 0);
+	unlinkat(dir, "etc", AT_REMOVEDIR);
+	unlinkat(dir, "in", AT_REMOVEDIR);
+	assert_int_equal(rmdir(top), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_end_is_judged_by_status_signal_and_memory),
+		cmocka_unit_test(only_a_program_that_cannot_start_is_the_workloads_fault),
+		cmocka_unit_test(a_specification_that_changed_is_fatal),
+		cmocka_unit_test(a_full_pipe_costs_one_wait_and_then_drops),
+		cmocka_unit_test(a_socket_nobody_reads_and_a_closed_pipe_only_drop),
+		cmocka_unit_test(output_is_relayed_to_its_end_and_the_pipes_go),
+		cmocka_unit_test(output_that_never_ends_is_cut_at_the_deadline),
+		cmocka_unit_test(pipes_that_cannot_be_made_leave_nothing),
+		cmocka_unit_test(a_file_system_that_is_not_understood_is_no_user),
+		cmocka_unit_test(links_stay_in_the_image_and_only_files_are_read),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
