@@ -143,13 +143,14 @@ static uint64_t ms_of(char **argv, const char *name)
 	return ms;
 }
 
-static int run_parsed(char **argv, struct tl_workload_config *config, FILE *report)
+static int run_parsed(char **argv, const struct tl_workload_config *base, FILE *report)
 {
 	auto_image_config struct tl_image_config image = { 0 };
 	auto_launch_spec struct tl_launch_spec spec = { 0 };
 	auto_buf struct tl_buf image_text = { 0 };
 	auto_buf struct tl_buf spec_text = { 0 };
 	struct tl_findings findings = { 0 };
+	struct tl_workload_config config = *base;
 	struct tl_error err = { 0 };
 	int r;
 
@@ -165,9 +166,9 @@ static int run_parsed(char **argv, struct tl_workload_config *config, FILE *repo
 	tl_findings_done(&findings);
 	if (r < 0)
 		return 2;
-	config->image = &image;
-	config->spec = &spec;
-	return run(argv, config, report);
+	config.image = &image;
+	config.spec = &spec;
+	return run(argv, &config, report);
 }
 
 int main(int argc, char **argv)
