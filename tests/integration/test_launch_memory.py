@@ -22,6 +22,14 @@ class Memory(launch_case.LaunchCase):
         symbols = parts.run("nm", "-D", program)
         cls.is_sanitized = b"__asan_" in symbols
 
+    def stand_in(self):
+        """The library that hides from the launcher what this valgrind doesn't know."""
+        library = self.world.path("valgrind_openat2.so")
+        if not os.path.exists(library):
+            parts.run("gcc", "-D_GNU_SOURCE", "-O1", "-fPIC", "-shared", "-o", library,
+                      os.path.join(launch_case.HERE, "valgrind_openat2.c"))
+        return library
+
     def run_watched(self, attributes, is_stopped=False):
         """The launch and what its watcher found wrong, as text; empty is good."""
         log = self.world.path("memcheck.%d" % self.world.launches)
@@ -32,7 +40,7 @@ class Memory(launch_case.LaunchCase):
         else:
             if not shutil.which("valgrind"):
                 self.skipTest("valgrind is not installed")
-            env = None
+            env = {"LD_PRELOAD": self.stand_in()}
             before = ("valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full",
                       "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite", "--num-callers=30",
                       "--fair-sched=yes", "--suppressions=" + SUPPRESSIONS, "--log-file=%s.%%p" % log)
@@ -52,7 +60,9 @@ class Memory(launch_case.LaunchCase):
         launch, found = self.run_watched(attributes, **more)
         self.assertNotEqual(launch.exit_code, 99, found)
         self.assert_end(launch, exit_code, result)
-        self.assertEqual(re.sub(r"\s", "", found), "", found)
+        # "--PID--" lines are memcheck's words about itself: a system call it doesn't know (pidfd_open)
+        errors = re.sub(r"^--\d+--.*$", "", found, flags=re.M)
+        self.assertEqual(errors.strip(), "", found)
         self.note("%s under %s: clean, %.1f s, %d MB at most", what,
                   "the sanitizers" if self.is_sanitized else "memcheck", launch.took_s,
                   launch.usage.ru_maxrss // 1024)
