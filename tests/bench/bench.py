@@ -10,6 +10,7 @@ import re
 import statistics
 import subprocess
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -34,13 +35,21 @@ class Ctr:
         self.started = monotonic()
         child = subprocess.Popen(["ctr", "--address", world.containerd.socket, *arguments],
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=parts.clean_env())
+        self.rss_mb = 0
+        watcher = threading.Thread(target=self.watch, args=(child,))
+        watcher.start()
         self.output = child.stdout.read().decode()
-        _, status, usage = os.wait4(child.pid, 0)
+        child.wait()
         self.took_ms = (monotonic() - self.started) * 1000
-        self.rss_mb = usage.ru_maxrss / 1024
-        child.returncode = os.waitstatus_to_exitcode(status)
+        watcher.join()
         if child.returncode:
             raise parts.Failure("ctr %s: %s" % (" ".join(arguments), self.output[-500:]))
+
+
+    def watch(self, child):
+        while child.returncode is None:
+            self.rss_mb = max(self.rss_mb, parts.peak_memory_mb(child.pid))
+            time.sleep(0.002)
 
 
 class Bench:
@@ -85,8 +94,7 @@ class Bench:
             first = float(FIRST.search(launch.console).group(1))
             self.add(row, "teelaunchd", (first - launch.started) * 1000)
             self.add(row, "ctr", (float(FIRST.search(run.output).group(1)) - run.started) * 1000)
-            self.add("peak memory of the client, image there (MB)", "teelaunchd",
-                     launch.usage.ru_maxrss / 1024)
+            self.add("peak memory of the client, image there (MB)", "teelaunchd", launch.rss_mb)
             self.add("peak memory of the client, image there (MB)", "ctr", run.rss_mb)
             self.add("exec to exit, image there (ms)", "teelaunchd", launch.took_s * 1000)
             self.add("exec to exit, image there (ms)", "ctr", run.took_ms)
@@ -103,8 +111,7 @@ class Bench:
             run = self.ctr_pull(name)
             self.add(row, "teelaunchd", stage["start_ms"] + stage["took_ms"])
             self.add(row, "ctr", run.took_ms)
-            self.add("peak memory of the client, %s (MB)" % what, "teelaunchd",
-                     launch.usage.ru_maxrss / 1024)
+            self.add("peak memory of the client, %s (MB)" % what, "teelaunchd", launch.rss_mb)
             self.add("peak memory of the client, %s (MB)" % what, "ctr", run.rss_mb)
         self.forget()
 

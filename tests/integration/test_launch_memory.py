@@ -63,9 +63,8 @@ class Memory(launch_case.LaunchCase):
         # "--PID--" lines are memcheck's words about itself: a system call it doesn't know (pidfd_open)
         errors = re.sub(r"^--\d+--.*$", "", found, flags=re.M)
         self.assertEqual(errors.strip(), "", found)
-        self.note("%s under %s: clean, %.1f s, %d MB at most", what,
-                  "the sanitizers" if self.is_sanitized else "memcheck", launch.took_s,
-                  launch.usage.ru_maxrss // 1024)
+        self.note("%s under %s: clean, %.1f s", what,
+                  "the sanitizers" if self.is_sanitized else "memcheck", launch.took_s)
 
     def test_a_whole_launch(self):
         self.assert_watched("a whole launch", 0, "success", self.world.attributes(

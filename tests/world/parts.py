@@ -108,6 +108,16 @@ def start_time(pid):
     return None if fields[0] == b"Z" else int(fields[19])
 
 
+def peak_memory_mb(pid):
+    """The most memory a running process has had since exec; 0 when it has ended. (ru_maxrss of wait4()
+    will not do: it counts what the process was before exec, a copy of this one.)"""
+    try:
+        with open("/proc/%d/status" % pid, encoding="ascii", errors="replace") as f:
+            return max((int(line.split()[1]) / 1024 for line in f if line.startswith("VmHWM")), default=0)
+    except (OSError, ValueError):
+        return 0
+
+
 class Process:
     """A daemon in the background. It is remembered in DIR/NAME.pid, so that another run of the same
     script can stop it; nothing is ever ended by its name."""

@@ -105,26 +105,28 @@ class Launch:
         self.token = None
         self.exit_code = None
         self.took_s = None
+        self.rss_mb = 0
 
     def start(self):
         with open(self.stderr_file, "wb") as err:
             self.started = time.clock_gettime(time.CLOCK_MONOTONIC)
             self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=err, stderr=err,
                                           start_new_session=True, env=self.env, cwd="/")
-        threading.Thread(target=self.catch_token, daemon=True).start()
+        threading.Thread(target=self.watch, daemon=True).start()
         return self
 
-    def catch_token(self):
-        """A copy of the token file, which goes when the launch ends."""
+    def watch(self):
+        """A copy of the token file, which goes when the launch ends; and the memory it takes."""
         while self.exit_code is None:
             with contextlib.suppress(FileNotFoundError):
                 self.token = parts.read(os.path.join(self.shared, TOKEN)) or self.token
+            self.rss_mb = max(self.rss_mb, parts.peak_memory_mb(self.child.pid))
             time.sleep(0.002)
 
     def wait(self, timeout_s=60):
         timer = threading.Timer(timeout_s, self.child.kill)
         timer.start()
-        _, status, self.usage = os.wait4(self.child.pid, 0)
+        _, status = os.waitpid(self.child.pid, 0)
         timer.cancel()
         self.took_s = time.clock_gettime(time.CLOCK_MONOTONIC) - self.started
         self.child.returncode = os.waitstatus_to_exitcode(status)
