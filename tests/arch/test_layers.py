@@ -70,7 +70,7 @@ THIRD_PARTY = (
 
 # The C library and the kernel: everyone's (what policy may call is test_symbols.py's).
 SYSTEM = re.compile(r"(sys|linux|arpa|net|netinet|asm)/[a-z0-9_./-]+\.h|(%s)\.h" % "|".join((
-    "assert byteswap ctype dirent endian errno fcntl float fnmatch ftw getopt glob grp inttypes",
+    "assert byteswap ctype dirent dlfcn endian errno fcntl float fnmatch ftw getopt glob grp inttypes",
     "libgen limits locale math mntent netdb poll pthread pwd sched search semaphore setjmp",
     "signal spawn stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn",
     "string strings syslog termios threads time uchar unistd utime wchar wctype",

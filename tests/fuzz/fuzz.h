@@ -6,8 +6,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/** Returns 0. Must accept every input, keep no state, and not write to @data. */
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+/** Returns 0. Gets bytes and their number. Must accept every input, keep no state, and not write to
+ * them. */
+int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 
 /* A claim about the result that holds in every build (assert() is gone with NDEBUG). */
 #define FUZZ_CHECK(claim)                                                                          \
