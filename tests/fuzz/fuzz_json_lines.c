@@ -25,15 +25,15 @@ static void lines_check(const char *text, size_t n)
 	}
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	auto_buf struct tl_buf out = { 0 };
 
-	if (json_lines_complete(data, n, true) > n ||
-	    (n && json_lines_complete(data, n, true) == 0))
+	if (json_lines_complete(data, size, true) > size ||
+	    (size && json_lines_complete(data, size, true) == 0))
 		abort();
-	tl_buf_init(&out, n * (JSON_LINES_GROWTH + JSON_LINES_OVERHEAD) + 1);
-	if (json_lines_encode("INFO", data, n, &out) < 0)
+	tl_buf_init(&out, size * (JSON_LINES_GROWTH + JSON_LINES_OVERHEAD) + 1);
+	if (json_lines_encode("INFO", data, size, &out) < 0)
 		abort();
 	lines_check((const char *)out.data, out.len_bytes);
 	return 0;
