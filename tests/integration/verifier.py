@@ -112,7 +112,7 @@ class World:
         cls.rs = Daemon("rs", [rsa, ecc], [
             "--ak-roots", "WORLD=" + path("tpm", "ak-root.pem"), "--issuer", "https://issuer.test",
             "--identity-jwks", path("issuer.jwks"), "--identity-issuer", "https://accounts.test"])
-        cls.es = Daemon("es", [ecc], ["--challenge-ttl-s", "1", "--callers", path("callers"),
+        cls.es = Daemon("es", [ecc], ["--challenge-ttl-s", "5", "--callers", path("callers"),
                                       "--swname", "OTHER", "--swversion", "7",
                                       "--token-ttl-s", "600"])
 
@@ -337,7 +337,7 @@ class RefusesChallenges(Case):
     def test_expired_challenge(self):
         headers = {"Authorization": "Bearer " + CALLER_TOKEN}
         name, nonce = World.es.challenge(headers)
-        time.sleep(1.1)
+        time.sleep(5.1)
         error = self.refused(World.es.verify(name, World.paper.evidence(nonce), headers=headers),
                              EXPIRED, status=400)
         self.assertEqual(error["status"], "FAILED_PRECONDITION")

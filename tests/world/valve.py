@@ -27,8 +27,9 @@ class Valve:
     """with Valve(where, target) as valve: a client that connects to `where` talks to `target`.
 
     on_call(n): called before the n-th call, counted from 1, is forwarded; a unix socket's path is the
-    address of such a valve. on_bytes: (count, function): called once, when so many bytes came back.
-    While the function runs nothing is forwarded in that direction of that connection."""
+    address of such a valve. on_bytes: (count, function): called once, when so many bytes came back;
+    then that connection is cut, because what the server had sent already lies in the sockets' buffers.
+    While a function runs nothing is forwarded in that direction of that connection."""
 
     def __init__(self, where, target, on_call=None, on_bytes=None):
         self.where = where
@@ -90,6 +91,7 @@ class Valve:
             if is_now:
                 with self.harm:
                     self.on_bytes[1]()
+                return
             client.sendall(data)
 
     def to_server(self, client, server):
