@@ -15,7 +15,7 @@ static void lines_check(const char *text, size_t n)
 	while (n > 0) {
 		const char *end = memchr(text, '\n', n);
 		size_t line_n = end ? (size_t)(end - text) : 0;
-		json_t *line = end ? json_loadb(text, line_n, 0, NULL) : NULL;
+		json_t *line = end ? json_loadb(text, line_n, JSON_ALLOW_NUL, NULL) : NULL;
 
 		if (!json_is_string(json_object_get(line, "message")))
 			abort();
