@@ -404,7 +404,7 @@ class Workload(unittest.TestCase):
         """The limit is set from outside, on cgroup v1 or v2: the specification has none."""
         with self.start("eat=200", pause_at="created") as run:
             run.until_at("created")
-            cgroups = "/proc/%d/root/sys/fs/cgroup/" % self.world.store.process.pid
+            cgroups = os.path.join("/proc", str(self.world.store.process.pid), "root", "sys/fs/cgroup/")
             name = scratch.NAMESPACE + "/tee-container"
             limits = [p for p in (cgroups + "memory/%s/memory.limit_in_bytes" % name,
                                   cgroups + name + "/memory.max") if os.path.exists(p)]
