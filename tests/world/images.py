@@ -33,6 +33,7 @@ IMAGES = {
 }
 # name -> (layers, bytes of one layer when compressed, about; kind of content)
 BIG = {
+    "test/large:1": (1, 25_000_000, "random"),
     "bench/random:1": (8, 25_000_000, "random"),
     "bench/files:1": (8, 25_000_000, "files"),
 }
