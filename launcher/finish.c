@@ -53,7 +53,7 @@ static void report_save(const struct launch *l, const char *text)
 		return;
 	dir = open(l->options->state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir >= 0 && tl_file_replace(dir, "report.json", text, strlen(text), 0600, &err) < 0)
-		tl_log_event(LOG_WARNING, "report.not_saved", "msg='%s'", err.msg);
+		tl_log_event(LOG_WARNING, "report.not_saved", "msg='%s'", TL_Q(err.msg));
 }
 
 static void report_emit(struct launch *l)
@@ -93,8 +93,8 @@ int launch_finish(struct launch *l, int r, const struct tl_error *err)
 		l->report.code = tl_catalogue_find(err->code)->id;
 		l->report.message = err->msg;
 		tl_log_event(LOG_ERR, "launch.hint", "code=%s effect='%s' do='%s'", l->report.code,
-			     tl_catalogue_find(err->code)->effect,
-			     tl_catalogue_find(err->code)->action);
+			     TL_Q(tl_catalogue_find(err->code)->effect),
+			     TL_Q(tl_catalogue_find(err->code)->action));
 	}
 	l->report.version = l->options->version;
 	l->report.commit = l->options->commit;

@@ -128,10 +128,11 @@ void machine_facts_done(struct machine_facts *f)
 
 static int read_text(const char *path, size_t max, struct tl_buf *ret, struct tl_error *err)
 {
+	int r;
+
 	tl_buf_init(ret, max);
-	if (tl_file_read(path, ret, err) < 0)
-		return tl_fail(err, TL_E_MACHINE_FACTS, EIO, "'%s' can't be read", path);
-	return 0;
+	r = tl_file_read(path, ret, NULL);
+	return r < 0 ? tl_fail_sys(err, TL_E_MACHINE_FACTS, -r, "read '%s'", path) : 0;
 }
 
 /* Without CAP_SYS_RESOURCE nobody below us can raise a hard limit again: setrlimit(2). */

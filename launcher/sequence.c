@@ -13,22 +13,17 @@
 #include <teelaunch/log.h>
 
 /*
- * The order of a launch. What the operator sent is judged before a layer is pulled; everything that
- * runs is measured before it runs; nothing of the operator's or the workload's runs before "run".
+ * The order of a launch. What a crashed launch left is gone before anything is decided. What the
+ * operator sent is judged before a layer is pulled; everything that runs is measured before it
+ * runs; nothing of the operator's or the workload's runs before "run".
  */
 static const struct stage stages[] = {
-	{ "disk", stage_disk, NULL },
-	{ "machine", stage_machine, NULL },
-	{ "metadata", stage_metadata, NULL },
-	{ "spec", stage_spec, NULL },
-	{ "resolve", stage_resolve, NULL },
-	{ "policy", stage_policy, NULL },
-	{ "connect", stage_connect, NULL },
-	{ "pull", stage_pull, NULL },
-	{ "create", stage_create, stage_create_undo },
-	{ "tpm", stage_tpm, stage_tpm_undo },
-	{ "measure", stage_measure, NULL },
-	{ "token", stage_token, stage_token_undo },
+	{ "machine", stage_machine, NULL },   { "disk", stage_disk, NULL },
+	{ "metadata", stage_metadata, NULL }, { "spec", stage_spec, NULL },
+	{ "connect", stage_connect, NULL },   { "resolve", stage_resolve, NULL },
+	{ "policy", stage_policy, NULL },     { "tpm", stage_tpm, stage_tpm_undo },
+	{ "pull", stage_pull, NULL },         { "create", stage_create, stage_create_undo },
+	{ "measure", stage_measure, NULL },   { "token", stage_token, stage_token_undo },
 	{ "run", stage_run, NULL },
 };
 _Static_assert(TL_ARRAY_SIZE(stages) <= REPORT_STAGES_MAX, "every stage has a place in the report");
@@ -57,7 +52,7 @@ static int stage_walk(struct launch *l, const struct stage *stage, struct tl_err
 	else
 		tl_log_event(LOG_ERR, "stage.failed",
 			     "stage=%s took_ms=%" PRIu64 " code=%s msg='%s'", stage->name, took_ms,
-			     tl_catalogue_find(err->code)->id, err->msg);
+			     tl_catalogue_find(err->code)->id, TL_Q(err->msg));
 	return r;
 }
 
@@ -83,10 +78,11 @@ static void console_open(struct launch *l)
 {
 	if (!l->options->console)
 		return;
-	l->console_fd = open(l->options->console, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC);
+	l->console_fd =
+		open(l->options->console, O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 	if (l->console_fd < 0)
 		tl_log_event(LOG_WARNING, "console.missing", "path='%s' errno=%d",
-			     l->options->console, errno);
+			     TL_Q(l->options->console), errno);
 	tl_log_set_console(l->console_fd);
 }
 
@@ -123,6 +119,8 @@ int launch_run(const struct launch_options *options, struct tl_cancel *cancel)
 	tl_log_event(LOG_INFO, "launch.start", "version=%s commit=%s", options->version,
 		     options->commit);
 	r = stages_walk(&l, &err);
+	if (!l.is_swept)
+		launch_sweep_late(&l);
 	code = launch_finish(&l, r, &err);
 	launch_done(&l);
 	return code;

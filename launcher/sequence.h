@@ -44,6 +44,7 @@ struct launch {
 	struct tl_launch_policy policy;
 
 	struct tl_ctrd *containerd;
+	bool is_swept; /* nothing of an earlier launch is left */
 	struct tl_workload *workload;
 	struct tl_tee *tee;
 	struct tl_event_list events;
@@ -74,6 +75,12 @@ int stage_measure(struct launch *l, struct tl_error *err);
 int stage_token(struct launch *l, struct tl_error *err);
 void stage_token_undo(struct launch *l);
 int stage_run(struct launch *l, struct tl_error *err);
+
+/** The launcher's own folders, or a clear word that something is in their place: TL_E_FOLDER. */
+int folders_make(const struct launch *l, struct tl_error *err);
+
+/** Best effort, within seconds: a launch that ended early must not leave an earlier one running. */
+void launch_sweep_late(struct launch *l);
 
 /** Print every finding as one line of the log. */
 void findings_log(const struct tl_findings *findings);

@@ -10,6 +10,7 @@
 #include <teelaunch/launch_events.h>
 #include <teelaunch/log.h>
 #include <teelaunch/token_file.h>
+#include <teelaunch/verdict.h>
 #include <teelaunch/verifier_client.h>
 
 #include "metadata.h"
@@ -30,7 +31,7 @@ int stage_tpm(struct launch *l, struct tl_error *err)
 		return r;
 	warnings = tl_tee_warnings(l->tee);
 	for (size_t i = 0; i < warnings->n; i++)
-		tl_log_event(LOG_WARNING, "tpm.warning", "msg='%s'", warnings->items[i]);
+		tl_log_event(LOG_WARNING, "tpm.warning", "msg='%s'", TL_Q(warnings->items[i]));
 	banks = tl_tee_banks(l->tee);
 	for (size_t i = 0; i < banks->n; i++)
 		tl_log_event(LOG_INFO, "tpm.bank", "hash=%s", tl_hash_name(banks->hashes[i]));
@@ -53,7 +54,9 @@ int stage_measure(struct launch *l, struct tl_error *err)
 		.env = tl_workload_env(l->workload),
 		.override_env = &l->spec.envs,
 		.override_cmd = &l->spec.cmd,
-		.is_memory_monitored = l->spec.monitoring == TL_MONITORING_MEMORY_ONLY,
+		/* What is done, not what is asked for: a claim must be true. */
+		.is_memory_monitored = (TL_FEATURES_OF_RELEASE & TL_FEATURE_MONITORING) &&
+				       l->spec.monitoring == TL_MONITORING_MEMORY_ONLY,
 	};
 	uint8_t pcr[TL_HASH_SIZE_MAX];
 	int r = tl_launch_events_build(&facts, &l->events, err);
@@ -108,6 +111,9 @@ static int verifier_open(struct launch *l, struct tl_verifier **ret, struct tl_e
 	};
 	int r;
 
+	if (*l->spec.gca_address && strcmp(options.url, TL_VERIFIER_URL_DEFAULT) != 0)
+		tl_log_event(LOG_WARNING, "verifier.fixed", "key=gca-service-env url='%s' msg='%s'",
+			     TL_Q(options.url), "the image names its own verifier");
 	/* gca-service-env names another of Google's services; a unit that names its own verifier
 	 * wins. */
 	if (strcmp(options.url, TL_VERIFIER_URL_DEFAULT) == 0 && *l->spec.gca_address)
@@ -153,12 +159,16 @@ int stage_token(struct launch *l, struct tl_error *err)
 	r = verifier_open(l, &verifier, err);
 	if (r == 0)
 		r = tl_verifier_attest(verifier, &sources, NULL, &result, err);
-	if (r == 0)
-		r = token_publish(l, &result, err);
 	if (r < 0)
 		return r;
+	r = token_publish(l, &result, err);
+	if (r < 0) {
+		stage_token_undo(l); /* the first of the two files may be there */
+		return r;
+	}
 	for (size_t i = 0; i < result.warnings.n; i++)
-		tl_log_event(LOG_WARNING, "token.warning", "msg='%s'", result.warnings.items[i]);
+		tl_log_event(LOG_WARNING, "token.warning", "msg='%s'",
+			     TL_Q(result.warnings.items[i]));
 	l->report.token.state = tl_token_state_name(TL_TOKEN_VALID);
 	l->report.token.expires_at = result.claims.exp_s;
 	l->report.token.attempts = result.attempts;
@@ -172,5 +182,5 @@ void stage_token_undo(struct launch *l)
 	struct tl_error err = { 0 };
 
 	if (tl_token_files_remove(l->options->shared_dir, &err) < 0)
-		tl_log_event(LOG_WARNING, "token.not_removed", "msg='%s'", err.msg);
+		tl_log_event(LOG_WARNING, "token.not_removed", "msg='%s'", TL_Q(err.msg));
 }

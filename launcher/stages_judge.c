@@ -37,7 +37,7 @@ int stage_machine(struct launch *l, struct tl_error *err)
 	tl_log_event(LOG_INFO, "machine", "mode=%s mem_available_kb=%" PRIu64 " capabilities=%zu",
 		     l->machine.is_hardened ? "production" : "debug", l->machine.mem_available_kb,
 		     l->machine.capabilities.n);
-	return 0;
+	return folders_make(l, err);
 }
 
 void findings_log(const struct tl_findings *findings)
@@ -48,7 +48,8 @@ void findings_log(const struct tl_findings *findings)
 		tl_log_event(f->is_warning ? LOG_WARNING : LOG_ERR, "finding",
 			     "code=%s category=%s source=%s key='%s' msg='%s' fix='%s'",
 			     tl_catalogue_find(f->code)->id, f->category,
-			     tl_finding_source_name(f->source), f->key, f->message, f->fix);
+			     tl_finding_source_name(f->source), TL_Q(f->key), TL_Q(f->message),
+			     TL_Q(f->fix));
 	}
 	if (findings->dropped)
 		tl_log_event(LOG_WARNING, "findings.more", "count=%zu", findings->dropped);
@@ -77,9 +78,9 @@ static void spec_log(const struct launch *l)
 		LOG_INFO, "spec",
 		"image='%s' restart_policy=%s log_redirect=%s cmd_override=%zu env_override='%s' "
 		"mounts=%zu capabilities=%zu",
-		s->image_ref, tl_restart_policy_name(s->restart_policy),
-		tl_log_redirect_name(s->log_redirect), s->cmd.n, tl_buf_str(&names), s->mounts.n,
-		s->added_capabilities.n);
+		TL_Q(s->image_ref), tl_restart_policy_name(s->restart_policy),
+		tl_log_redirect_name(s->log_redirect), s->cmd.n, TL_Q(tl_buf_str(&names)),
+		s->mounts.n, s->added_capabilities.n);
 }
 
 int stage_metadata(struct launch *l, struct tl_error *err)
@@ -127,7 +128,7 @@ static int registry_token(struct launch *l, struct tl_secret *ret, struct tl_err
 	if (r < 0 || !host.is_token_offered)
 		return r;
 	if (metadata_access_token(l->metadata, ret, &why) < 0)
-		tl_log_event(LOG_WARNING, "registry.anonymous", "msg='%s'", why.msg);
+		tl_log_event(LOG_WARNING, "registry.anonymous", "msg='%s'", TL_Q(why.msg));
 	return 0;
 }
 
@@ -156,13 +157,13 @@ int stage_resolve(struct launch *l, struct tl_error *err)
 	l->report.image.size_bytes = l->image.layers_bytes;
 	l->report.image.layers = l->image.layers_n;
 	tl_log_event(LOG_INFO, "image.resolved",
-		     "ref='%s' digest=%s image_id=%s layers=%zu layers_bytes=%" PRIu64, l->ref.text,
-		     l->image.target.digest, l->image.config.digest, l->image.layers_n,
-		     l->image.layers_bytes);
+		     "ref='%s' digest=%s image_id=%s layers=%zu layers_bytes=%" PRIu64,
+		     TL_Q(l->ref.text), l->image.target.digest, l->image.config.digest,
+		     l->image.layers_n, l->image.layers_bytes);
 	if (l->image.is_platform_foreign)
 		tl_log_event(LOG_WARNING, "image.platform",
 			     "msg='the configuration names another platform: %s/%s'",
-			     l->image.parsed.os, l->image.parsed.architecture);
+			     TL_Q(l->image.parsed.os), TL_Q(l->image.parsed.architecture));
 	return 0;
 }
 
@@ -189,6 +190,10 @@ int stage_policy(struct launch *l, struct tl_error *err)
 		r = -ENOMEM;
 	findings_log(&l->findings);
 	r = judged(l, r, err);
+	if (r == 0 && l->image.parsed.exposed_ports.n)
+		tl_log_event(LOG_WARNING, "ports.not_opened",
+			     "count=%zu msg='this release opens no port of the image'",
+			     l->image.parsed.exposed_ports.n);
 	if (r == 0)
 		tl_log_event(LOG_INFO, "policy.allowed", "mode=%s",
 			     l->machine.is_hardened ? "production" : "debug");

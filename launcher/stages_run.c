@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The stages around the container itself. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,6 +34,33 @@ static int folder_make(const char *path, mode_t mode, struct tl_error *err)
 	if (chmod(path, mode) < 0) /* whatever the umask made of it */
 		return tl_fail_sys(err, TL_E_FOLDER, errno, "set the mode of folder '%s'", path);
 	return 0;
+}
+
+int folders_make(const struct launch *l, struct tl_error *err)
+{
+	int r = folder_make(l->options->state_dir, 0700, err);
+
+	return r < 0 ? r : folder_make(l->options->shared_dir, 0755, err);
+}
+
+/* The workload sees all that is in it: what an earlier launch left must not be there. */
+static int folder_empty(const char *path, struct tl_error *err)
+{
+	DIR *dir = opendir(path);
+	const struct dirent *entry;
+	int r = 0;
+
+	if (!dir)
+		return tl_fail_sys(err, TL_E_FOLDER, errno, "open folder '%s'", path);
+	while (r == 0 && (entry = readdir(dir))) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (unlinkat(dirfd(dir), entry->d_name, 0) < 0)
+			r = tl_fail_sys(err, TL_E_FOLDER, errno, "folder '%s' holds '%s'", path,
+					entry->d_name);
+	}
+	closedir(dir);
+	return r;
 }
 
 /* Without a console of its own, raw output goes where the log goes, unless JSON lines go there
@@ -71,9 +100,7 @@ int stage_create(struct launch *l, struct tl_error *err)
 			     l->machine.nofile_limit, NOFILE_OF_CONTRACT);
 	if (gethostname(hostname, sizeof(hostname) - 1) < 0)
 		return tl_fail_sys(err, TL_E_IO, errno, "host name");
-	r = folder_make(l->options->state_dir, 0700, err);
-	if (r == 0)
-		r = folder_make(l->options->shared_dir, 0755, err);
+	r = folder_empty(l->options->shared_dir, err);
 	if (r == 0)
 		r = tl_workload_create(&config, l->cancel, &l->workload, err);
 	if (r == 0)
@@ -88,7 +115,7 @@ void stage_create_undo(struct launch *l)
 
 	if (tl_workload_destroy(l->workload, &err) < 0)
 		tl_log_event(LOG_WARNING, "container.left", "code=%s msg='%s'",
-			     tl_catalogue_find(err.code)->id, err.msg);
+			     tl_catalogue_find(err.code)->id, TL_Q(err.msg));
 	l->workload = NULL;
 }
 

@@ -6,6 +6,7 @@
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
 #include <teelaunch/log.h>
+#include <teelaunch/token_file.h>
 
 #include "containerd/containerd.h"
 #include "image/pull.h"
@@ -14,8 +15,45 @@
 
 /* containerd's unit may still be starting, or be restarted by systemd. */
 #define READY_BUDGET_MS 10000
+/* For a launch that has failed already. */
+#define LATE_BUDGET_MS 2000
 /* A pull that takes longer than this has a registry that drips. */
 #define PULL_MAX_MS (UINT64_C(4) * 3600 * 1000)
+
+static int containerd_reach(struct launch *l, const struct tl_ctrd_call *call, struct tl_error *err)
+{
+	int r = 0;
+
+	if (!l->containerd)
+		r = tl_ctrd_open(l->options->containerd, TL_WORKLOAD_NAMESPACE, &l->containerd,
+				 err);
+	if (r == 0)
+		r = tl_ctrd_wait_ready(l->containerd, call, err);
+	return r < 0 ? r : tl_ctrd_namespace_ensure(l->containerd, call, err);
+}
+
+/* A launcher that was killed left its workload running, with its token beside it. */
+static int earlier_remove(struct launch *l, struct tl_error *err)
+{
+	int r = tl_workload_sweep(l->containerd, l->cancel, err);
+
+	if (r == 0)
+		r = tl_token_files_remove(l->options->shared_dir, err);
+	l->is_swept = r == 0;
+	return r;
+}
+
+void launch_sweep_late(struct launch *l)
+{
+	const struct tl_ctrd_call call = {
+		.deadline = tl_deadline_in(tl_clock_mono_ms(), LATE_BUDGET_MS),
+	};
+	struct tl_error err = { 0 };
+
+	if (containerd_reach(l, &call, &err) < 0 || earlier_remove(l, &err) < 0)
+		tl_log_event(LOG_WARNING, "earlier.left", "code=%s msg='%s'",
+			     tl_catalogue_find(err.code)->id, TL_Q(err.msg));
+}
 
 int stage_connect(struct launch *l, struct tl_error *err)
 {
@@ -24,17 +62,14 @@ int stage_connect(struct launch *l, struct tl_error *err)
 		.cancel = l->cancel,
 	};
 	auto_free char *version = NULL;
-	int r = tl_ctrd_open(l->options->containerd, TL_WORKLOAD_NAMESPACE, &l->containerd, err);
+	int r = containerd_reach(l, &call, err);
 
 	if (r == 0)
-		r = tl_ctrd_wait_ready(l->containerd, &call, err);
-	if (r == 0)
-		r = tl_ctrd_namespace_ensure(l->containerd, &call, err);
-	if (r == 0)
 		r = tl_ctrd_version(l->containerd, &call, &version, err);
-	if (r == 0)
-		tl_log_event(LOG_INFO, "containerd", "version='%s'", version);
-	return r;
+	if (r < 0)
+		return r;
+	tl_log_event(LOG_INFO, "containerd", "version='%s'", TL_Q(version));
+	return earlier_remove(l, err);
 }
 
 static void pull_progress(void *ctx, const struct tl_pull_progress *p)

@@ -10,7 +10,9 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <teelaunch/catalogue.h>
 #include <teelaunch/cleanup.h>
 #include <teelaunch/log.h>
 
@@ -23,6 +25,18 @@ struct arguments {
 	struct launch_options launch;
 	const char *log_level;
 };
+
+/* At least one: a budget of nothing is a mistake. */
+static int parse_budget_ms(const char *value, void *field)
+{
+	uint64_t ms;
+	int r = tl_str_parse_u64(value, 24 * 3600 * 1000, &ms);
+
+	if (r < 0 || ms == 0)
+		return -EINVAL;
+	*(uint64_t *)field = ms;
+	return 0;
+}
 
 static int parse_ms(const char *value, void *field)
 {
@@ -47,12 +61,43 @@ static int parse_api(const char *value, void *field)
 	return 0;
 }
 
+static int parse_https(const char *value, void *field)
+{
+	if (!tl_str_starts_with(value, "https://") || !value[strlen("https://")])
+		return -EINVAL;
+	*(const char **)field = value;
+	return 0;
+}
+
+/* A file that is missing is better noticed before a launch than half-way through it. */
+static int parse_file(const char *value, void *field)
+{
+	if (access(value, R_OK) < 0)
+		return -errno;
+	*(const char **)field = value;
+	return 0;
+}
+
+static int parse_absolute(const char *value, void *field)
+{
+	if (*value != '/' || !value[1])
+		return -EINVAL;
+	*(const char **)field = value;
+	return 0;
+}
+
 static int parse_roots(const char *value, void *field)
 {
 	const char *equals = strchr(value, '=');
+	const struct tl_strv *have = field;
 
 	if (!equals || equals == value || !equals[1])
 		return -EINVAL;
+	if (access(equals + 1, R_OK) < 0)
+		return -errno;
+	for (size_t i = 0; i < have->n; i++)
+		if (strncmp(have->items[i], value, (size_t)(equals + 1 - value)) == 0)
+			return -EEXIST;
 	return tl_strv_add(field, value);
 }
 
@@ -68,32 +113,32 @@ static const struct option_row {
 } option_rows[] = {
 	OPTION("disk", "protected|unprotected", launch.disk, parse_disk,
 	       "whether the disk that holds the workload must be protected [protected]"),
-	OPTION("containerd", "SOCKET", launch.containerd, NULL,
+	OPTION("containerd", "SOCKET", launch.containerd, parse_absolute,
 	       "containerd's socket [/run/containerd/containerd.sock]"),
 	OPTION("tcti", "CONF", launch.tcti, NULL, "how to reach the TPM [device:/dev/tpmrm0]"),
 	OPTION("firmware-log", "FILE", launch.firmware_log, NULL,
 	       "event log of this boot [/sys/kernel/security/tpm0/binary_bios_measurements]"),
 	OPTION("kernel-cmdline", "FILE", launch.kernel_cmdline, NULL,
 	       "the kernel's command line [/proc/cmdline]"),
-	OPTION("verifier", "URL", launch.verifier, NULL,
+	OPTION("verifier", "URL", launch.verifier, parse_https,
 	       "attestation verifier [https://confidentialcomputing.googleapis.com]"),
-	OPTION("verifier-roots", "PEM", launch.verifier_roots, NULL,
+	OPTION("verifier-roots", "PEM", launch.verifier_roots, parse_file,
 	       "the only roots that may vouch for the verifier [the system's]"),
 	OPTION("verifier-api", "METHOD", launch.verifier_api, parse_api,
 	       "verifyConfidentialSpace or verifyAttestation [verifyConfidentialSpace]"),
 	OPTION("registry-roots", "HOST=PEM", launch.registry_roots, parse_roots,
 	       "the only roots that may vouch for that registry; may be repeated"),
-	OPTION("google-roots", "PEM", launch.google_roots, NULL,
+	OPTION("google-roots", "PEM", launch.google_roots, parse_file,
 	       "the only roots that may vouch for Google's registries [the system's]"),
 	OPTION("console", "FILE", launch.console, NULL,
 	       "where the log and redirected output go [none: standard error]"),
-	OPTION("shared-dir", "DIR", launch.shared_dir, NULL,
+	OPTION("shared-dir", "DIR", launch.shared_dir, parse_absolute,
 	       "directory shown to the workload [/tmp/container_launcher]"),
-	OPTION("state-dir", "DIR", launch.state_dir, NULL,
+	OPTION("state-dir", "DIR", launch.state_dir, parse_absolute,
 	       "private directory: report, FIFOs [/run/teelaunch]"),
 	OPTION("content-dir", "DIR", launch.content_dir, NULL,
 	       "where containerd keeps images; for the space check [/var/lib/containerd]"),
-	OPTION("first-token-budget-ms", "N", launch.first_token_budget_ms, parse_ms,
+	OPTION("first-token-budget-ms", "N", launch.first_token_budget_ms, parse_budget_ms,
 	       "time for the first token, retries included [60000]"),
 	OPTION("stop-grace-ms", "N", launch.stop_grace_ms, parse_ms,
 	       "SIGKILL so long after SIGTERM; 0 = never [30000]"),
@@ -116,6 +161,8 @@ static void usage(FILE *to)
 
 static int option_set(struct arguments *a, const char *name, const char *value)
 {
+	int r;
+
 	for (size_t i = 0; i < TL_ARRAY_SIZE(option_rows); i++) {
 		const struct option_row *row = &option_rows[i];
 		void *field = (char *)a + row->offset;
@@ -123,19 +170,24 @@ static int option_set(struct arguments *a, const char *name, const char *value)
 		if (strcmp(row->name, name) != 0)
 			continue;
 		if (!value || !*value) {
-			fprintf(stderr, "teelaunchd: %s needs a value: %s\n", name, row->arg);
+			fprintf(stderr, "teelaunchd: %s: %s needs a value: %s\n",
+				tl_catalogue_find(TL_E_USAGE)->id, name, row->arg);
 			return -EINVAL;
 		}
 		if (!row->parse) {
 			*(const char **)field = value;
 			return 0;
 		}
-		if (row->parse(value, field) == 0)
+		r = row->parse(value, field);
+		if (r == 0)
 			return 0;
-		fprintf(stderr, "teelaunchd: %s takes %s\n", name, row->arg);
+		fprintf(stderr, "teelaunchd: %s: %s takes %s, not '%s' (%s): %s\n",
+			tl_catalogue_find(TL_E_USAGE)->id, name, row->arg, value,
+			strerrordesc_np(-r), row->help);
 		return -EINVAL;
 	}
-	fprintf(stderr, "teelaunchd: unknown option '%s'; see teelaunchd --help\n", name);
+	fprintf(stderr, "teelaunchd: %s: unknown option '%s'; see teelaunchd --help\n",
+		tl_catalogue_find(TL_E_USAGE)->id, name);
 	return -EINVAL;
 }
 
@@ -194,12 +246,18 @@ static int signals_start(struct tl_cancel *cancel)
 	return pthread_detach(thread);
 }
 
-/* The process will hold tokens: no core dump, no ptrace by others; and nothing it makes is for the
- * world. */
+/*
+ * The process will hold tokens: no core dump, no ptrace by others; and nothing it makes is for the
+ * world. What libraries would read from the environment (key logs, trust stores, configuration) is
+ * the image's to decide, by options: none of it stays.
+ */
 static void process_harden(void)
 {
 	const struct rlimit none = { 0 };
 
+	clearenv();
+	/* tpm2-tss would print to standard error what comes back as an error anyway. */
+	setenv("TSS2_LOG", "all+none", 1);
 	setrlimit(RLIMIT_CORE, &none);
 	prctl(PR_SET_DUMPABLE, 0);
 	umask(0077);
@@ -244,12 +302,16 @@ int main(int argc, char **argv)
 	};
 	int code;
 
-	if (argc == 2 && strcmp(argv[1], "--help") == 0)
+	if (argc > 1 && strcmp(argv[argc - 1], "--help") == 0)
 		return usage(stdout), 0;
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		return printf("teelaunchd %s (%s)\n", TL_VERSION, TL_COMMIT) < 0;
-	if (argc < 2 || strcmp(argv[1], "run") != 0)
+	if (argc < 2 || strcmp(argv[1], "run") != 0) {
+		fprintf(stderr, "teelaunchd: %s: the verb 'run' is needed%s%s\n\n",
+			tl_catalogue_find(TL_E_USAGE)->id, argc < 2 ? "" : ", not ",
+			argc < 2 ? "" : argv[1]);
 		return usage(stderr), EXIT_USAGE;
+	}
 	for (int i = 2; i < argc; i += 2)
 		if (option_set(&a, argv[i], i + 1 < argc ? argv[i + 1] : NULL) < 0)
 			return EXIT_USAGE;

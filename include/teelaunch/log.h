@@ -24,11 +24,19 @@ unsigned long tl_log_dropped(void);
 
 /**
  * @event  stable name to search for: "image.pulled"
- * @fmt    key=value pairs, units in the key, foreign text in '...'; the result is escaped and cut.
- *         Never a secret.
+ * @fmt    key=value pairs, units in the key, foreign text as key='%s' by TL_Q(); the result is
+ * escaped and cut. Never a secret.
  */
 void tl_log_event(int level, const char *event, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/*
+ * A foreign text as the value of key='...': with ' and \ escaped, so that it can't end the value
+ * and begin another key. Cut at TL_LOG_VALUE_MAX bytes. Lives as long as the block it stands in.
+ */
+#define TL_LOG_VALUE_MAX 1536
+#define TL_Q(s)          tl_log_quote((s), (char[TL_LOG_VALUE_MAX]){ 0 }, TL_LOG_VALUE_MAX)
+const char *tl_log_quote(const char *s, char *buf, size_t cap_bytes);
 
 /**
  * Write a finished line of ours (newline included) to @fd in one call; it is not escaped. A sink

@@ -2,6 +2,7 @@
 #include <teelaunch/log.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -13,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <teelaunch/clock.h>
 #include <teelaunch/str.h>
 
 /* How long a sink may block one line. */
@@ -46,15 +48,42 @@ static const char *level_name(int level)
 	return level == LOG_DEBUG ? "DEBUG" : "INFO";
 }
 
-/* A serial line that no one reads must not stop the launch: wait a little, then drop. */
+/*
+ * A sink that nobody reads must not stop the launch: wait a little, then drop. poll() promises no
+ * more than PIPE_BUF bytes, so a longer line goes in pieces, each of which is waited for.
+ */
+static int write_bounded(int fd, const char *data, size_t n)
+{
+	uint64_t until_ms = tl_clock_mono_ms() + SINK_WAIT_MS;
+
+	while (n) {
+		struct pollfd p = { .fd = fd, .events = POLLOUT };
+		uint64_t now_ms = tl_clock_mono_ms();
+		ssize_t w;
+
+		if (now_ms > until_ms || poll(&p, 1, (int)(until_ms - now_ms)) != 1)
+			return -EIO;
+		w = write(fd, data, n < PIPE_BUF ? n : PIPE_BUF);
+		if (w < 0 && errno != EAGAIN && errno != EINTR)
+			return -errno;
+		if (w > 0) {
+			data += w;
+			n -= (size_t)w;
+		}
+	}
+	return 0;
+}
+
 static int write_line(int fd, const struct iovec *iov, int n)
 {
-	struct pollfd p = { .fd = fd, .events = POLLOUT };
-	ssize_t want = 0;
+	char line[TL_LOG_LINE_MAX + 256];
+	size_t len = 0;
 
-	for (int i = 0; i < n; i++)
-		want += (ssize_t)iov[i].iov_len;
-	if (poll(&p, 1, SINK_WAIT_MS) == 1 && writev(fd, iov, n) == want)
+	for (int i = 0; i < n && len + iov[i].iov_len <= sizeof(line); i++) {
+		memcpy(line + len, iov[i].iov_base, iov[i].iov_len);
+		len += iov[i].iov_len;
+	}
+	if (write_bounded(fd, line, len) == 0)
 		return 0;
 	dropped++;
 	return -EIO;
@@ -62,9 +91,23 @@ static int write_line(int fd, const struct iovec *iov, int n)
 
 int tl_log_raw(int fd, const char *line, size_t n)
 {
-	const struct iovec iov = { (void *)(uintptr_t)line, n };
+	if (write_bounded(fd, line, n) == 0)
+		return 0;
+	dropped++;
+	return -EIO;
+}
 
-	return write_line(fd, &iov, 1);
+const char *tl_log_quote(const char *s, char *buf, size_t cap_bytes)
+{
+	size_t at = 0;
+
+	for (; *s && at + 2 < cap_bytes; s++) {
+		if (*s == '\'' || *s == '\\')
+			buf[at++] = '\\';
+		buf[at++] = *s;
+	}
+	buf[at] = '\0';
+	return buf;
 }
 
 static int time_prefix(char *ret, size_t cap)

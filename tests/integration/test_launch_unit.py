@@ -3,6 +3,8 @@
 """What the image decides: options of the unit and the kernel's command line. A mistake there ends the
 launch with one clear line, before anything of the operator's is looked at."""
 import os
+import re
+import signal
 import subprocess
 
 import launch_case
@@ -37,13 +39,48 @@ class Unit(launch_case.LaunchCase):
         self.assertIn("TEELAUNCH-REPORT", launch.stderr)
         self.assert_clean(launch)
 
+    def test_a_killed_launch_is_gone_even_if_the_next_one_is_denied(self):
+        folder = self.world.path("shared-twice")
+        os.makedirs(folder)
+        killed = self.world.launch_start(self.world.attributes(cmd='["sleep=60"]'),
+                                         options=["--shared-dir", folder]).wait_for("workload.started")
+        killed.send(signal.SIGKILL)
+        killed.wait()
+        self.assertTrue(os.listdir(folder))
+        self.assertTrue(killed.leftovers())
+        denied = self.world.launch(self.world.attributes("demo/strict:1", cmd='["x"]'),
+                                   options=["--shared-dir", folder])
+        self.assert_end(denied, 1, "denied")
+        self.assertEqual(os.listdir(folder), [])
+
+    def test_what_lies_in_the_shared_folder_is_not_shown_to_the_next_workload(self):
+        folder = self.world.path("shared-before")
+        os.makedirs(folder)
+        parts.write(os.path.join(folder, "attestation_verifier_claims_token"), "an older token")
+        parts.write(os.path.join(folder, "other"), "something else")
+        launch = self.world.launch(self.world.attributes(
+            cmd='["exit=0"]', container_log_redirect="true", disable_gca_refresh="true"),
+            options=["--shared-dir", folder])
+        self.assert_end(launch, 0, "success")
+        self.assertNotIn("token of", launch.console)
+        self.assertEqual(os.listdir(folder), [])
+
+    def test_a_quote_in_foreign_text_does_not_end_its_value(self):
+        launch = self.world.launch({"tee-image-reference": "127.0.0.1:1/x:1' code=TL0000 x='"})
+        self.assertEqual(launch.exit_code, 1)
+        lines = [line for line in launch.console.splitlines() if "TEELAUNCH-REPORT" not in line]
+        self.assertTrue([line for line in lines if "\\' code=TL0000" in line])
+        self.assertFalse([line for line in lines if re.search(r"[^\\]' code=TL0000", line)])
+
     def test_a_wrong_command_line_says_what_is_right(self):
         program = os.path.join(self.world.programs, "teelaunchd")
         for words, said in ((["run", "--disk", "maybe"], "protected|unprotected"),
                             (["run", "--dsik", "protected"], "--dsik"),
                             (["run", "--tcti"], "CONF"),
-                            (["run", "--drain-ms", "-1"], "N"),
-                            (["walk"], "Usage"), ([], "Usage")):
+                            (["run", "--verifier", "http://x"], "https"),
+                            (["run", "--verifier-roots", "/nonexistent"], "/nonexistent"),
+                            (["run", "--drain-ms", "-1"], "-1"),
+                            (["walk"], "not walk"), ([], "Usage")):
             done = subprocess.run([program, *words], stdin=subprocess.DEVNULL, timeout=10, check=False,
                                   capture_output=True, text=True)
             self.assertEqual(done.returncode, 1, words)

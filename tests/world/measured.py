@@ -43,8 +43,8 @@ def events(attributes, image):
     out += [(ARG, a) for a in argv] + [(ENV, e) for e in env]
     out += [(OVERRIDE_ENV, "%s=%s" % pair) for pair in overrides(attributes)]
     out += [(OVERRIDE_ARG, a) for a in json.loads(attributes.get("tee-cmd", "[]")) or []]
-    monitored = attributes.get("tee-monitoring-enable", "").lower() == "memoryonly"
-    return [(t, c.encode()) for t, c in out] + [(MEMORY_MONITOR, bytes([monitored])), (SEPARATOR, b"")]
+    # Nothing is monitored yet, whatever is asked for: the event says what is done.
+    return [(t, c.encode()) for t, c in out] + [(MEMORY_MONITOR, b"\0"), (SEPARATOR, b"")]
 
 
 def register(all_events, bank="sha256"):

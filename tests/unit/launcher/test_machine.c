@@ -102,7 +102,7 @@ static void this_machine_can_be_read(void **state)
 	assert_int_equal(machine_read("/proc/cmdline", &f, &err), 0);
 	assert_true(f.mem_available_kb > 0);
 	machine_facts_done(&f);
-	assert_int_equal(machine_read("/nonexistent", &f, &err), -EIO);
+	assert_int_equal(machine_read("/nonexistent", &f, &err), -ENOENT);
 	assert_int_equal(err.code, TL_E_MACHINE_FACTS);
 }
 
