@@ -220,9 +220,8 @@ def processes_naming(folder):
 class World:
     def __init__(self, folder=None, programs=None, with_parent=True, images=("demo/hello:1",),
                  tpm_options=(), snapshotter=None):
-        self.is_own_folder = folder is None
-        self.folder = folder or tempfile.mkdtemp(prefix="tlw-")
         self.programs = programs or programs_dir()
+        self.folder = folder or tempfile.mkdtemp(prefix="tlw-")
         self.wanted_images = images
         self.tpm_options = tpm_options
         self.containerd = Containerd(self.path("containerd"), snapshotter, with_parent)
