@@ -150,7 +150,7 @@ int tl_tee_measure(struct tl_tee *tee, const struct tl_event *event, struct tl_e
 }
 
 int tl_tee_measure_launch(struct tl_tee *tee, const struct tl_event_list *list,
-			  struct tl_error *err)
+			  const struct tl_cancel *cancel, struct tl_error *err)
 {
 	auto_buf struct tl_buf rehearsal = { 0 };
 	int r = check_open(tee, err);
@@ -163,8 +163,14 @@ int tl_tee_measure_launch(struct tl_tee *tee, const struct tl_event_list *list,
 			       "the events of a launch don't end with the separator");
 	/* What can't be logged must not be found out half-way. */
 	r = tl_cel_encode(list, tee->ops->form, &tee->banks, &rehearsal, err);
-	for (size_t i = 0; r >= 0 && i < list->n; i++)
+	for (size_t i = 0; r >= 0 && i < list->n; i++) {
+		if (tl_cancel_is_requested(cancel)) {
+			tee->state = TEE_BROKEN;
+			return tl_fail(err, TL_E_INTERRUPTED, ECANCELED,
+				       "shutdown asked for after %zu of %zu events", i, list->n);
+		}
 		r = tl_tee_measure(tee, &list->items[i], err);
+	}
 	return r;
 }
 

@@ -62,7 +62,7 @@ int stage_measure(struct launch *l, struct tl_error *err)
 	int r = tl_launch_events_build(&facts, &l->events, err);
 
 	if (r == 0)
-		r = tl_tee_measure_launch(l->tee, &l->events, err);
+		r = tl_tee_measure_launch(l->tee, &l->events, l->cancel, err);
 	if (r < 0)
 		return r;
 	l->report.measured.events = l->events.n;

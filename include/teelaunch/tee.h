@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <teelaunch/cancel.h>
 #include <teelaunch/error.h>
 #include <teelaunch/event_log.h>
 #include <teelaunch/evidence.h>
@@ -82,10 +83,12 @@ const struct tl_buf *tl_tee_log(const struct tl_tee *tee); /* launch log so far,
  * The first one checks that nothing was measured there before. After a separator: TL_E_EVENT_ORDER.
  */
 int tl_tee_measure(struct tl_tee *tee, const struct tl_event *event, struct tl_error *err);
-/** Each of the list. A list that doesn't end with a separator is refused before anything happens.
+/**
+ * Each of the list. A list that doesn't end with a separator is refused before anything happens.
+ * @cancel  looked at between events; NULL: never. Once requested the register is left poisoned.
  */
 int tl_tee_measure_launch(struct tl_tee *tee, const struct tl_event_list *list,
-			  struct tl_error *err);
+			  const struct tl_cancel *cancel, struct tl_error *err);
 
 /**
  * Evidence over the log, which must be complete (TL_E_EVENT_ORDER otherwise).

@@ -60,7 +60,7 @@ static int measure(struct tl_tee *tee, struct tl_error *err)
 	if (tl_strv_add(&args, "/hello") < 0)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "arguments");
 	r = tl_launch_events_build(&facts, &list, err);
-	return r < 0 ? r : tl_tee_measure_launch(tee, &list, err);
+	return r < 0 ? r : tl_tee_measure_launch(tee, &list, NULL, err);
 }
 
 static int attest(struct machine *m, const struct tl_verifier_options *options, const char *dir,

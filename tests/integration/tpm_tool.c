@@ -119,7 +119,7 @@ static int measure(struct tl_tee *tee, const char *mode, struct tl_error *err)
 	if (r < 0)
 		return r;
 	if (strcmp(mode, "pause") != 0)
-		return tl_tee_measure_launch(tee, &list, err);
+		return tl_tee_measure_launch(tee, &list, NULL, err);
 	for (size_t i = 0; r >= 0 && i < list.n; i++) {
 		r = tl_tee_measure(tee, &list.items[i], err);
 		if (i == 0)

@@ -88,6 +88,26 @@ static void make_list(struct tl_event_list *ret, bool is_sealed)
 		assert_int_equal(tl_events_add(ret, TL_EVENT_SEPARATOR, "", 0, NULL), 0);
 }
 
+static void a_shutdown_in_mid_sequence_leaves_a_register_that_nothing_vouches_for(void **state)
+{
+	auto_events struct tl_event_list list = { 0 };
+	auto_evidence struct tl_evidence e = { 0 };
+	auto_cancel struct tl_cancel *cancel = tl_cancel_new();
+	struct counter c = { 0 };
+	struct tl_tee *tee = tee_over(&c);
+	struct tl_error err = { 0 };
+
+	(void)state;
+	make_list(&list, true);
+	tl_cancel_request(cancel);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, cancel, &err), -ECANCELED);
+	assert_int_equal(err.code, TL_E_INTERRUPTED);
+	assert_int_equal(c.n_extended, 0);
+	assert_true(tl_tee_evidence(tee, "n", 1, &e, &err) < 0);
+	assert_int_equal(err.code, TL_E_MEASURE_BROKEN);
+	tl_tee_close(tee);
+}
+
 static void a_launch_is_logged_as_it_is_measured(void **state)
 {
 	auto_events struct tl_event_list list = { 0 };
@@ -100,7 +120,7 @@ static void a_launch_is_logged_as_it_is_measured(void **state)
 	make_list(&list, true);
 	tl_buf_init(&want, TL_CEL_MAX_BYTES);
 	assert_int_equal(tl_cel_encode(&list, TL_CEL_TPM, &one_bank, &want, NULL), 0);
-	assert_int_equal(tl_tee_measure_launch(tee, &list, NULL), 0);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, NULL, NULL), 0);
 	assert_int_equal(c.n_extended, 3);
 	assert_int_equal(tl_tee_log(tee)->len_bytes, want.len_bytes);
 	assert_memory_equal(tl_tee_log(tee)->data, want.data, want.len_bytes);
@@ -133,7 +153,7 @@ static void a_failure_in_mid_sequence_ends_everything(void **state)
 	c.fail_at = 0;
 	assert_int_equal(tl_tee_measure(tee, &separator, &err), -EPERM);
 	assert_int_equal(err.code, TL_E_MEASURE_BROKEN);
-	assert_int_equal(tl_tee_measure_launch(tee, &list, &err), -EPERM);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, NULL, &err), -EPERM);
 	assert_int_equal(err.code, TL_E_MEASURE_BROKEN);
 	assert_int_equal(tl_tee_evidence(tee, "n", 1, &e, &err), -EPERM);
 	assert_int_equal(err.code, TL_E_MEASURE_BROKEN);
@@ -152,7 +172,7 @@ static void nothing_is_measured_after_the_separator(void **state)
 
 	(void)state;
 	make_list(&list, true);
-	assert_int_equal(tl_tee_measure_launch(tee, &list, NULL), 0);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, NULL, NULL), 0);
 	assert_int_equal(tl_tee_measure(tee, &arg, &err), -EPERM);
 	assert_int_equal(err.code, TL_E_EVENT_ORDER);
 	assert_int_equal(c.n_extended, 3);
@@ -169,9 +189,9 @@ static void a_launch_without_separator_is_refused_before_anything_happens(void *
 
 	(void)state;
 	make_list(&list, false);
-	assert_int_equal(tl_tee_measure_launch(tee, &list, &err), -EINVAL);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, NULL, &err), -EINVAL);
 	assert_int_equal(err.code, TL_E_EVENT_ORDER);
-	assert_int_equal(tl_tee_measure_launch(tee, &empty, &err), -EINVAL);
+	assert_int_equal(tl_tee_measure_launch(tee, &empty, NULL, &err), -EINVAL);
 	assert_int_equal(c.n_extended, 0);
 	assert_int_equal(tl_tee_evidence(tee, "n", 1, &e, &err), -EPERM);
 	assert_int_equal(err.code, TL_E_EVENT_ORDER);
@@ -192,7 +212,7 @@ static void a_launch_too_large_for_the_log_is_refused_before_anything_happens(vo
 	while (tl_events_add(&list, TL_EVENT_ARG, big, sizeof(big), NULL) == 0)
 		;
 	assert_int_equal(tl_events_add(&list, TL_EVENT_SEPARATOR, "", 0, NULL), 0);
-	assert_int_equal(tl_tee_measure_launch(tee, &list, &err), -E2BIG);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, NULL, &err), -E2BIG);
 	assert_int_equal(err.code, TL_E_EVENT_LIMIT);
 	assert_int_equal(err.class, TL_DENIED);
 	assert_int_equal(c.n_extended, 0);
@@ -208,7 +228,7 @@ static void a_used_register_is_refused_before_anything_happens(void **state)
 
 	(void)state;
 	make_list(&list, true);
-	assert_int_equal(tl_tee_measure_launch(tee, &list, &err), -EEXIST);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, NULL, &err), -EEXIST);
 	assert_int_equal(err.code, TL_E_REGISTER_USED);
 	assert_int_equal(c.n_extended, 0);
 	tl_tee_close(tee);
@@ -224,7 +244,7 @@ static void a_foreign_extension_is_noticed_before_evidence_leaves(void **state)
 
 	(void)state;
 	make_list(&list, true);
-	assert_int_equal(tl_tee_measure_launch(tee, &list, NULL), 0);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, NULL, NULL), 0);
 	assert_int_equal(tl_tee_evidence(tee, "n", 1, &e, &err), -EBADMSG);
 	assert_int_equal(err.code, TL_E_REGISTER_USED);
 	assert_int_equal(err.class, TL_FATAL);
@@ -243,7 +263,7 @@ static void a_nonce_has_1_to_64_bytes(void **state)
 
 	(void)state;
 	make_list(&list, true);
-	assert_int_equal(tl_tee_measure_launch(tee, &list, NULL), 0);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, NULL, NULL), 0);
 	assert_int_equal(tl_tee_evidence(tee, nonce, 0, &e, &err), -EINVAL);
 	assert_int_equal(err.code, TL_E_NONCE_SIZE);
 	assert_int_equal(tl_tee_evidence(tee, nonce, sizeof(nonce), &e, &err), -EINVAL);
@@ -256,6 +276,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_launch_is_logged_as_it_is_measured),
+		cmocka_unit_test(
+			a_shutdown_in_mid_sequence_leaves_a_register_that_nothing_vouches_for),
 		cmocka_unit_test(a_failure_in_mid_sequence_ends_everything),
 		cmocka_unit_test(nothing_is_measured_after_the_separator),
 		cmocka_unit_test(a_launch_without_separator_is_refused_before_anything_happens),
