@@ -36,6 +36,7 @@ struct launch {
 	struct tl_launch_spec spec;
 	bool has_spec;
 	struct tl_findings findings;
+	size_t findings_logged; /* this many of them are in the log */
 
 	struct tl_image_ref ref;
 	struct tl_registry *registry;
@@ -81,9 +82,6 @@ int folders_make(const struct launch *l, struct tl_error *err);
 
 /** Best effort, within seconds: a launch that ended early must not leave an earlier one running. */
 void launch_sweep_late(struct launch *l);
-
-/** Print every finding as one line of the log. */
-void findings_log(const struct tl_findings *findings);
 
 /** Decide, report, and return the exit code. @r and @err are how the stages ended. */
 int launch_finish(struct launch *l, int r, const struct tl_error *err);

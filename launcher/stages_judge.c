@@ -40,17 +40,24 @@ int stage_machine(struct launch *l, struct tl_error *err)
 	return folders_make(l, err);
 }
 
-void findings_log(const struct tl_findings *findings)
+/* Those not yet logged. A forbidding one is always new, as it ends the launch; it can take the
+ * place of a warning that was logged. */
+static void findings_log(struct launch *l)
 {
+	const struct tl_findings *findings = &l->findings;
+
 	for (size_t i = 0; i < findings->n; i++) {
 		const struct tl_finding *f = &findings->items[i];
 
+		if (f->is_warning && i < l->findings_logged)
+			continue;
 		tl_log_event(f->is_warning ? LOG_WARNING : LOG_ERR, "finding",
 			     "code=%s category=%s source=%s key='%s' msg='%s' fix='%s'",
 			     tl_catalogue_find(f->code)->id, f->category,
 			     tl_finding_source_name(f->source), TL_Q(f->key), TL_Q(f->message),
 			     TL_Q(f->fix));
 	}
+	l->findings_logged = findings->n;
 	if (findings->dropped)
 		tl_log_event(LOG_WARNING, "findings.more", "count=%zu", findings->dropped);
 }
@@ -97,25 +104,37 @@ int stage_metadata(struct launch *l, struct tl_error *err)
 	return r;
 }
 
+static struct tl_machine_facts facts_of(const struct launch *l)
+{
+	return (struct tl_machine_facts){
+		.mem_available_kb = &l->machine.mem_available_kb,
+		.capabilities = &l->machine.capabilities,
+		.features = TL_FEATURES_OF_RELEASE,
+	};
+}
+
 int stage_spec(struct launch *l, struct tl_error *err)
 {
+	const struct tl_machine_facts facts = facts_of(l);
 	const struct tl_buf *attributes;
 	int r = metadata_attributes(l->metadata, &attributes, err);
 
 	if (r < 0)
 		return r;
-	r = tl_launch_spec_parse(tl_buf_str(attributes), attributes->len_bytes, NULL, &l->spec,
-				 &l->findings);
+	r = tl_launch_spec_read(tl_buf_str(attributes), attributes->len_bytes, NULL, &l->spec,
+				&l->findings);
 	l->has_spec = r == 0;
-	if (r < 0) {
-		findings_log(&l->findings);
-		return judged(l, r, err);
+	if (r == 0) {
+		l->report.image.reference = l->spec.image_ref;
+		spec_log(l);
+		r = tl_image_ref_parse(l->spec.image_ref, &l->ref, err);
 	}
-	l->report.image.reference = l->spec.image_ref;
-	spec_log(l);
-	/* What the attributes alone forbid is said with what the labels forbid, by stage_policy().
-	 */
-	return tl_image_ref_parse(l->spec.image_ref, &l->ref, err);
+	/* The launch ends here, so all is said that can be known without the image. Else what the
+	 * attributes alone forbid is said with what the labels forbid, by stage_policy(). */
+	if (r == 1 || r == -EINVAL)
+		r = tl_spec_check(&l->spec, &facts, &l->findings);
+	findings_log(l);
+	return judged(l, r, err);
 }
 
 /* The account's token is fetched only if the registry is one that may see it. */
@@ -170,25 +189,22 @@ int stage_resolve(struct launch *l, struct tl_error *err)
 /* Everything is asked, so that one launch tells all reasons. */
 int stage_policy(struct launch *l, struct tl_error *err)
 {
-	const struct tl_verdict_input in = {
+	const struct tl_machine_facts facts = facts_of(l);
+	struct tl_verdict_input in = {
 		.spec = &l->spec,
 		.policies = &l->policy,
-		.n_policies = 1,
 		.image = &l->image.parsed,
 		.is_hardened = l->machine.is_hardened,
 	};
-	const struct tl_machine_facts facts = {
-		.mem_available_kb = &l->machine.mem_available_kb,
-		.capabilities = &l->machine.capabilities,
-		.features = TL_FEATURES_OF_RELEASE,
-	};
 	int r = tl_launch_policy_parse(&l->image.parsed.labels, &l->policy, &l->findings);
 
-	if (r == 0)
-		r = tl_verdict(&in, &l->findings);
+	/* Labels that can't be read allow nothing, but what needs no labels is judged. */
+	in.n_policies = r == 0;
+	if (r != -ENOMEM && tl_verdict(&in, &l->findings) == -ENOMEM)
+		r = -ENOMEM;
 	if (r != -ENOMEM && tl_machine_check(&l->spec, &facts, &l->findings) == -ENOMEM)
 		r = -ENOMEM;
-	findings_log(&l->findings);
+	findings_log(l);
 	r = judged(l, r, err);
 	if (r == 0 && l->image.parsed.exposed_ports.n)
 		tl_log_event(LOG_WARNING, "ports.not_opened",

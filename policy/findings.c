@@ -15,7 +15,7 @@ const char *const *tl_finding_categories(void)
 {
 	static const char *const categories[] = {
 		/* the attributes document */
-		"json-syntax", "json-type", "fake-verifier-bool", "image-ref-missing",
+		"json-syntax", "json-type", "fake-verifier-bool", "image-ref-missing", "image-ref",
 		"restart-policy", "monitoring-both", "monitoring-memory-bool", "monitoring-type",
 		"cmd-json", "log-redirect", "gca-env", "dev-shm-size", "mount-option-parse",
 		"mount-unknown-option", "mount-type", "mount-source", "mount-destination-missing",

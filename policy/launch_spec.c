@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include <teelaunch/cleanup.h>
-#include <teelaunch/image_ref.h>
 
 #include "go_json.h"
 #include "mounts.h"
@@ -117,21 +116,11 @@ static int parse_choice(struct spec_parser *p, const struct key_row *row, const 
 
 static int parse_image_ref(struct spec_parser *p, const struct key_row *row, const char *text)
 {
-	auto_image_ref struct tl_image_ref ref = { 0 };
-	struct tl_error err;
-	int r;
-
 	if (tl_str_is_empty(text))
 		return forbid_row(p, row, "%s is not set: no image to launch", row->doc.name);
+	/* The contract takes it verbatim here; whether it can be pulled is for the verdict. */
 	p->spec.image_ref = strdup(text);
-	if (!p->spec.image_ref)
-		return -ENOMEM;
-	/* The contract takes it verbatim here; the pull refuses it, so say so now. */
-	r = tl_image_ref_parse(text, &ref, &err);
-	if (r != -EINVAL)
-		return r;
-	return tl_findings_add(p->findings, WARNING(TL_E_IMAGE_REF), row->doc.name, NULL,
-			       "%s can't be pulled: %s", row->doc.name, err.msg);
+	return p->spec.image_ref ? 0 : -ENOMEM;
 }
 
 static int parse_list(struct spec_parser *p, const struct key_row *row, const char *text)
@@ -533,12 +522,15 @@ static int document_parse(struct spec_parser *p, const char *text, size_t n)
 		return r;
 	if (json_is_null(p->root) || json_is_object(p->root))
 		return object_parse(p);
-	return forbid(p, TL_E_ATTRIBUTES_TYPE, "json-type", "",
-		      "the attributes document is JSON, but not an object");
+	p->is_bad = true;
+	return tl_findings_add(
+		p->findings, FINDING(TL_E_ATTRIBUTES_TYPE, "json-type"), "",
+		"make it a JSON object of strings: {\"tee-image-reference\":\"...\"}",
+		"the attributes document is JSON, but not an object of strings");
 }
 
-int tl_launch_spec_parse(const char *text, size_t n, const struct tl_launch_spec_options *options,
-			 struct tl_launch_spec *ret, struct tl_findings *findings)
+int tl_launch_spec_read(const char *text, size_t n, const struct tl_launch_spec_options *options,
+			struct tl_launch_spec *ret, struct tl_findings *findings)
 {
 	static const struct tl_launch_spec_options no_options = { 0 };
 	struct spec_parser p = {
@@ -550,14 +542,26 @@ int tl_launch_spec_parse(const char *text, size_t n, const struct tl_launch_spec
 
 	json_decref(p.root);
 	free(p.keys);
-	if (!r && p.is_bad)
-		r = -EINVAL;
 	if (r) {
 		tl_launch_spec_done(&p.spec);
 		return r;
 	}
 	*ret = p.spec;
-	return 0;
+	return p.is_bad ? 1 : 0;
+}
+
+int tl_launch_spec_parse(const char *text, size_t n, const struct tl_launch_spec_options *options,
+			 struct tl_launch_spec *ret, struct tl_findings *findings)
+{
+	struct tl_launch_spec spec;
+	int r = tl_launch_spec_read(text, n, options, &spec, findings);
+
+	if (r == 0)
+		*ret = spec;
+	if (r != 1)
+		return r;
+	tl_launch_spec_done(&spec);
+	return -EINVAL;
 }
 
 void tl_launch_spec_done(struct tl_launch_spec *spec)

@@ -10,6 +10,7 @@
 #include <teelaunch/buf.h>
 #include <teelaunch/cleanup.h>
 #include <teelaunch/env_names.h>
+#include <teelaunch/image_ref.h>
 
 #include "values.h"
 
@@ -40,6 +41,22 @@ typedef int rule(struct judge *j);
 	((j)->is_denied = true,                                                                    \
 	 tl_findings_add((j)->findings, FINDING(code, category, TL_SOURCE_LABELS), key, NULL,      \
 			 __VA_ARGS__))
+
+/* The pull would refuse it. The message never quotes it: it may hold a password. */
+static int rule_image_ref(struct judge *j)
+{
+	auto_image_ref struct tl_image_ref ref = { 0 };
+	struct tl_error err;
+	int r;
+
+	if (!j->spec->image_ref)
+		return 0; /* refused when the attributes were read */
+	r = tl_image_ref_parse(j->spec->image_ref, &ref, &err);
+	if (r != -EINVAL)
+		return r;
+	return deny(j, TL_E_IMAGE_REF, "image-ref", "tee-image-reference",
+		    "tee-image-reference can't be pulled: %s", err.msg);
+}
 
 /* The key of a variable, for findings. */
 static int env_deny(struct judge *j, enum tl_code code, const char *category, const char *name,
@@ -318,12 +335,12 @@ static const struct {
 	rule *check;
 	enum { ALWAYS, EACH_POLICY, IMAGE } when;
 } rules[] = {
-	{ rule_env_names, ALWAYS },       { rule_env, EACH_POLICY },
-	{ rule_cmd, EACH_POLICY },        { rule_log, EACH_POLICY },
-	{ rule_monitoring, EACH_POLICY }, { rule_protected_mounts, ALWAYS },
-	{ rule_mounts, EACH_POLICY },     { rule_capabilities, EACH_POLICY },
-	{ rule_cgroups, EACH_POLICY },    { rule_image_env, IMAGE },
-	{ rule_image_ports, IMAGE },
+	{ rule_image_ref, ALWAYS },         { rule_env_names, ALWAYS },
+	{ rule_env, EACH_POLICY },          { rule_cmd, EACH_POLICY },
+	{ rule_log, EACH_POLICY },          { rule_monitoring, EACH_POLICY },
+	{ rule_protected_mounts, ALWAYS },  { rule_mounts, EACH_POLICY },
+	{ rule_capabilities, EACH_POLICY }, { rule_cgroups, EACH_POLICY },
+	{ rule_image_env, IMAGE },          { rule_image_ports, IMAGE },
 };
 
 int tl_verdict(const struct tl_verdict_input *in, struct tl_findings *findings)
@@ -349,4 +366,16 @@ int tl_verdict(const struct tl_verdict_input *in, struct tl_findings *findings)
 	if (r)
 		return r;
 	return j.is_denied ? -EPERM : 0;
+}
+
+int tl_spec_check(const struct tl_launch_spec *spec, const struct tl_machine_facts *facts,
+		  struct tl_findings *findings)
+{
+	const struct tl_verdict_input in = { .spec = spec };
+	int verdict = tl_verdict(&in, findings);
+	int machine = verdict == -ENOMEM ? 0 : tl_machine_check(spec, facts, findings);
+
+	if (verdict == -ENOMEM || machine == -ENOMEM)
+		return -ENOMEM;
+	return verdict || machine ? -EPERM : 0;
 }

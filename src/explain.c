@@ -264,14 +264,15 @@ static int spec_load(struct explain *e, struct tl_error *err)
 
 	if (r)
 		return r;
-	r = tl_launch_spec_parse(tl_buf_str(&text), text.len_bytes, &e->spec_options, &e->spec,
-				 &e->findings);
+	r = tl_launch_spec_read(tl_buf_str(&text), text.len_bytes, &e->spec_options, &e->spec,
+				&e->findings);
 	e->has_spec = r == 0;
-	if (r == -EINVAL)
+	if (r == 1)
 		e->verdict = EXPLAIN_INVALID;
-	return r == -EINVAL ? 0 : r;
+	return r == 1 ? 0 : r;
 }
 
+/* Also what could be read of a spec or an image that is refused: all reasons at once. */
 static int judge(struct explain *e)
 {
 	const struct tl_verdict_input in = {
@@ -288,8 +289,6 @@ static int judge(struct explain *e)
 	};
 	int verdict, machine;
 
-	if (!e->has_spec)
-		return 0;
 	verdict = tl_verdict(&in, &e->findings);
 	machine = tl_machine_check(&e->spec, &facts, &e->findings);
 	if (verdict == -ENOMEM || machine == -ENOMEM)

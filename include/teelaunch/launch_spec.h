@@ -91,6 +91,18 @@ struct tl_launch_spec_options {
  */
 int tl_launch_spec_parse(const char *text, size_t n, const struct tl_launch_spec_options *options,
 			 struct tl_launch_spec *ret, struct tl_findings *findings);
+
+/**
+ * As tl_launch_spec_parse(), but what is refused is also read as far as it can be, so that the rest
+ * can be judged too and all reasons told at once.
+ *
+ * @ret  set when 0 or 1 is returned. At 1 it must not be launched: a key with a forbidding finding
+ *       is as if absent, even a required one (@image_ref may be NULL).
+ *
+ * Returns 0, 1 when at least one finding forbids, or -ENOMEM.
+ */
+int tl_launch_spec_read(const char *text, size_t n, const struct tl_launch_spec_options *options,
+			struct tl_launch_spec *ret, struct tl_findings *findings);
 void tl_launch_spec_done(struct tl_launch_spec *spec);
 #define auto_launch_spec __attribute__((cleanup(tl_launch_spec_done)))
 

@@ -25,10 +25,12 @@ struct tl_verdict_input {
 };
 
 /**
- * Judge a launch. Findings come in this order, whatever the number of policies: variable names,
- * env, cmd, log, monitoring, mounts, capabilities, cgroups, the image's own variables and ports.
- * Refused whatever a policy says: mounts at "/", or at or below /proc, /sys, /dev and
- * /run/container_launcher; an override of HOSTNAME; names no verifier accepts.
+ * Judge a launch. Findings come in this order, whatever the number of policies: image reference,
+ * variable names, env, cmd, log, monitoring, mounts, capabilities, cgroups, the image's own
+ * variables and ports. Refused whatever a policy says: mounts at "/", or at or below /proc, /sys,
+ * /dev and /run/container_launcher; an override of HOSTNAME; names no verifier accepts; an image
+ * reference that tl_image_ref_parse() refuses. The spec may be one of which only a part could be
+ * read.
  *
  * Returns 0 if allowed (there may be warnings), -EPERM if not, or -ENOMEM.
  */
@@ -59,6 +61,13 @@ struct tl_machine_facts {
  */
 int tl_machine_check(const struct tl_launch_spec *spec, const struct tl_machine_facts *facts,
 		     struct tl_findings *findings);
+
+/**
+ * All that can be judged without an image: tl_verdict() without a policy, then tl_machine_check().
+ * For a launch that ends before its image is known. Returns as tl_verdict().
+ */
+int tl_spec_check(const struct tl_launch_spec *spec, const struct tl_machine_facts *facts,
+		  struct tl_findings *findings);
 
 /** Judge what the layers need against the free protected disk. Returns as tl_verdict(). */
 int tl_disk_space_check(uint64_t needed_bytes, uint64_t free_bytes, struct tl_findings *findings);

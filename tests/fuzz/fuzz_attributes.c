@@ -26,8 +26,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct tl_verdict_input in = { .spec = &spec, .is_hardened = true };
 	struct tl_machine_facts facts = { 0 };
 
-	if (tl_launch_spec_parse((const char *)data, size, NULL, &spec, &findings) < 0) {
-		FUZZ_CHECK(tl_findings_forbid(&findings) && !spec.image_ref);
+	if (tl_launch_spec_read((const char *)data, size, NULL, &spec, &findings) != 0) {
+		FUZZ_CHECK(tl_findings_forbid(&findings));
+		(void)tl_spec_check(&spec, &facts, &findings);
 		return 0;
 	}
 	FUZZ_CHECK(!tl_findings_forbid(&findings));

@@ -204,6 +204,35 @@ class Behaviour(Explain):
         self.assertEqual([f["category"] for f in got["findings"]],
                          ["image-ref-missing", "restart-policy", "label-log-policy"])
 
+    def test_a_reference_that_the_launcher_refuses_is_denied(self):
+        for reference in ("nginx", "docker.io/library/nginx", "https://h.example/p:t", " h/p:t"):
+            got = self.explain({"tee-image-reference": reference})
+            self.assertEqual(got["verdict"], "deny", reference)
+            self.assertEqual([(f["code"], f["key"]) for f in got["findings"]],
+                             [("TL0308", "tee-image-reference")])
+            self.assertIn("HOST/PATH:TAG", got["findings"][0]["fix"])
+            self.assertEqual(got["warnings"], [])
+
+    def test_what_needs_no_labels_is_judged_beside_bad_keys_and_bad_labels(self):
+        asked = {"tee-image-reference": "nginx", "tee-env-1X": "1", "tee-env-HOSTNAME": "h",
+                 "tee-added-capabilities": '["CAP_NO"]', "tee-install-gpu-driver": "true",
+                 "tee-mount": "type=tmpfs,source=tmpfs,destination=/proc"}
+        reasons = ["image-ref", "env-name-malformed", "env", "mount:not-in-allowlist",
+                   "post-gpu-not-supported", "post-caps-not-effective"]
+        for bad_key, bad_label in ((True, False), (False, True), (True, True)):
+            attributes = {**asked, **({"tee-restart-policy": "x"} if bad_key else {})}
+            labels = self.labels({LABEL + "log_redirect": "x"}) if bad_label else ()
+            got = self.explain(attributes, *labels, "--capabilities", "CAP_CHOWN")
+            self.assertEqual(got["verdict"], "invalid")
+            self.assertEqual([f["category"] for f in got["findings"]],
+                             ["restart-policy"] * bad_key + ["label-log-policy"] * bad_label +
+                             reasons)
+
+    def test_a_document_that_is_no_object_is_told_what_it_should_be(self):
+        got = self.explain("[1]")
+        self.assertEqual([f["code"] for f in got["findings"]], ["TL0302"])
+        self.assertIn("JSON object of strings", got["findings"][0]["fix"])
+
     def test_an_unreadable_image_configuration_is_invalid(self):
         got = self.explain({"tee-image-reference": IMAGE}, "--image-config",
                            self.file("config", '{"config":{"CMD":[]}}'))

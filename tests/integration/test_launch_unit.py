@@ -72,6 +72,35 @@ class Unit(launch_case.LaunchCase):
         self.assertTrue([line for line in lines if "\\' code=TL0000" in line])
         self.assertFalse([line for line in lines if re.search(r"[^\\]' code=TL0000", line)])
 
+    def findings(self, launch):
+        """The codes of the finding lines of the log, in their order."""
+        return re.findall(r"event=finding .*?code=(TL\d{4})", launch.stderr)
+
+    def test_one_refused_launch_tells_every_reason_that_needs_no_image(self):
+        """TL_E_RESTART_POLICY TL_E_IMAGE_REF TL_E_ENV_NAME TL_E_ENV_HOSTNAME TL_E_FEATURE"""
+        attributes = self.world.attributes(
+            restart_policy="x", env_1X="1", env_HOSTNAME="h", install_gpu_driver="true",
+            added_capabilities='["CAP_NO"]')
+        attributes["tee-image-reference"] = "nginx"
+        launch = self.world.launch(attributes)
+        self.assert_end(launch, 1, "denied", "TL0309")
+        reasons = self.findings(launch)
+        self.assertEqual(len(reasons), len(set(reasons)), launch.stderr)
+        self.assertEqual(reasons[:2], ["TL0309", "TL0308"])
+        self.assertEqual(len(reasons), 6, launch.stderr)
+
+    def test_a_reference_that_cannot_be_pulled_is_a_finding(self):
+        """TL_E_IMAGE_REF"""
+        launch = self.world.launch({"tee-image-reference": "nginx", "tee-zoo": "1"})
+        self.assert_end(launch, 1, "denied", "TL0308")
+        self.assertEqual(len(self.findings(launch)), 2, launch.stderr)
+
+    def test_a_warning_is_logged_once(self):
+        attributes = self.world.attributes(cmd='["exit=0"]', restart_polcy="Always")
+        launch = self.world.launch(attributes)
+        self.assertEqual(launch.exit_code, 0, launch.stderr)
+        self.assertEqual(len(self.findings(launch)), 1, launch.stderr)
+
     def test_a_wrong_command_line_says_what_is_right(self):
         program = os.path.join(self.world.programs, "teelaunchd")
         for words, said in ((["run", "--disk", "maybe"], "protected|unprotected"),
