@@ -490,6 +490,54 @@ static void the_label_table_documents_every_label_once(void **state)
 	assert_int_equal(n, 9);
 }
 
+static void a_reference_that_cannot_be_pulled_is_refused_with_what_is_missing(void **state)
+{
+	static const char text[] = "{\"tee-image-reference\":\"user:SECRET@nginx\"}";
+	static const struct tl_machine_facts facts = { 0 };
+	auto_findings struct tl_findings findings = { 0 };
+	auto_launch_spec struct tl_launch_spec spec = { 0 };
+
+	(void)state;
+	assert_int_equal(tl_launch_spec_read(text, strlen(text), NULL, &spec, &findings), 0);
+	assert_int_equal(findings.n, 0);
+	assert_int_equal(tl_spec_check(&spec, &facts, &findings), -EPERM);
+	assert_int_equal(findings.n, 1);
+	assert_int_equal(findings.items[0].code, TL_E_IMAGE_REF);
+	assert_false(findings.items[0].is_warning);
+	assert_string_equal(findings.items[0].key, "tee-image-reference");
+	assert_non_null(strstr(findings.items[0].message, "no registry host"));
+	assert_non_null(strstr(findings.items[0].fix, "HOST/PATH:TAG"));
+	assert_false(findings_hold(&findings, "SECRET"));
+}
+
+static void what_could_be_read_of_a_refused_document_is_judged_too(void **state)
+{
+	static const char text[] =
+		"{\"tee-restart-policy\":\"x\",\"tee-env-1X\":\"\",\"tee-env-HOSTNAME\":\"h\","
+		"\"tee-install-gpu-driver\":\"true\",\"tee-cmd\":\"x\","
+		"\"tee-added-capabilities\":\"[\\\"CAP_NO\\\"]\","
+		"\"tee-mount\":\"type=tmpfs,source=tmpfs,destination=/proc\"}";
+	static const enum tl_code want[] = {
+		TL_E_IMAGE_REF_MISSING, TL_E_RESTART_POLICY,  TL_E_CMD,     TL_E_ENV_NAME,
+		TL_E_ENV_HOSTNAME,      TL_E_MOUNT_PROTECTED, TL_E_FEATURE, TL_E_CAPABILITY_MISSING,
+	};
+	auto_strv struct tl_strv none = { 0 };
+	const struct tl_machine_facts facts = { .capabilities = &none };
+	auto_findings struct tl_findings findings = { 0 };
+	auto_launch_spec struct tl_launch_spec spec = { 0 };
+
+	(void)state;
+	assert_int_equal(tl_launch_spec_read(text, strlen(text), NULL, &spec, &findings), 1);
+	assert_null(spec.image_ref);
+	assert_int_equal(spec.cmd.n, 0);
+	assert_int_equal(spec.restart_policy, TL_RESTART_NEVER);
+	assert_int_equal(tl_spec_check(&spec, &facts, &findings), -EPERM);
+	assert_int_equal(findings.n, sizeof(want) / sizeof(want[0]));
+	for (size_t i = 0; i < findings.n; i++)
+		assert_int_equal(findings.items[i].code, want[i]);
+	findings_assert_complete(&findings);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -506,6 +554,8 @@ int main(void)
 		cmocka_unit_test(a_capability_is_an_exact_name_that_the_launcher_has),
 		cmocka_unit_test(an_image_that_does_not_fit_is_refused),
 		cmocka_unit_test(the_label_table_documents_every_label_once),
+		cmocka_unit_test(a_reference_that_cannot_be_pulled_is_refused_with_what_is_missing),
+		cmocka_unit_test(what_could_be_read_of_a_refused_document_is_judged_too),
 	};
 
 	return cmocka_run_group_tests_name("verdict", tests, NULL, NULL);
