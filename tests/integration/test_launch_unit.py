@@ -12,6 +12,8 @@ import parts
 
 
 class Unit(launch_case.LaunchCase):
+    images = launch_case.LaunchCase.images + ("test/mislabelled:1",)
+
     def launch(self, options, hardened=True):
         attributes = self.world.attributes(cmd='["exit=0"]', restart_policy="Always")
         return self.world.launch(attributes, options=options, hardened=hardened)
@@ -94,6 +96,13 @@ class Unit(launch_case.LaunchCase):
         launch = self.world.launch({"tee-image-reference": "nginx", "tee-zoo": "1"})
         self.assert_end(launch, 1, "denied", "TL0308")
         self.assertEqual(len(self.findings(launch)), 2, launch.stderr)
+
+    def test_bad_labels_do_not_hide_what_needs_no_labels(self):
+        """TL_E_LABEL_VALUE TL_E_ENV_NAME TL_E_FEATURE"""
+        launch = self.world.launch(self.world.attributes("test/mislabelled:1", env_1X="1",
+                                                         install_gpu_driver="true"))
+        self.assert_end(launch, 1, "denied")
+        self.assertEqual(len(self.findings(launch)), 3, launch.stderr)
 
     def test_a_warning_is_logged_once(self):
         attributes = self.world.attributes(cmd='["exit=0"]', restart_polcy="Always")

@@ -29,6 +29,7 @@ IMAGES = {
     "demo/hello:1": (OPEN, ["HELLO_NAME=world"], "/hello", ["good", "morning"]),
     "demo/strict:1": (STRICT, ["HELLO_NAME=world"], "/hello", ["nothing else"]),
     "test/missing:1": (OPEN, [], "/no-such-program", []),
+    "test/mislabelled:1": ({"log_redirect": "sometimes"}, [], "/hello", []),
     "test/quiet:1": (dict(OPEN, log_redirect="debugonly"), [], "/hello", []),
 }
 # name -> (layers, bytes of one layer when compressed, about; kind of content)
