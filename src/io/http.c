@@ -339,6 +339,7 @@ static int hop_run(struct tl_http_exchange *x, struct tl_error *err)
 	r = hop_drive(x, err);
 	curl_multi_remove_handle(x->http->multi, x->http->easy);
 	curl_easy_setopt(x->http->easy, CURLOPT_HTTPHEADER, NULL);
+	x->http->is_easy_spent = r != 0;
 	curl_easy_getinfo(x->http->easy, CURLINFO_RESPONSE_CODE, &status);
 	x->status = (int)status;
 	return r;

@@ -7,8 +7,9 @@
 #include <teelaunch/http.h>
 
 struct tl_http {
-	CURLM *multi; /* owns the connections */
-	CURL *easy;   /* reused for every hop: keeps TLS sessions and names */
+	CURLM *multi;       /* owns the connections */
+	CURL *easy;         /* reused for every hop: keeps TLS sessions */
+	bool is_easy_spent; /* the hop before ended in a failure */
 	char *user_agent;
 };
 

@@ -238,10 +238,30 @@ static CURLcode set_transfer(struct tl_http_exchange *x, struct curl_slist *head
 	return c ? c : curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
 }
 
+/* A transfer that failed can leave its receive buffer behind, and libcurl (7.88) then refuses
+ * CURLOPT_BUFFERSIZE for ever. Connections and names belong to the multi handle and stay. */
+static int easy_renew(struct tl_http *h, struct tl_error *err)
+{
+	CURL *fresh;
+
+	if (!h->is_easy_spent) {
+		curl_easy_reset(h->easy);
+		return 0;
+	}
+	fresh = curl_easy_init();
+	if (!fresh)
+		return tl_http_fail_memory(err);
+	curl_easy_cleanup(h->easy);
+	h->easy = fresh;
+	h->is_easy_spent = false;
+	return 0;
+}
+
 int tl_http_set_up(struct tl_http_exchange *x, struct curl_slist *headers, struct tl_error *err)
 {
-	CURL *e = x->http->easy;
+	CURL *e;
 	CURLcode c;
+	int r;
 
 	x->stop = STOP_NONE;
 	x->header_bytes = 0;
@@ -249,7 +269,10 @@ int tl_http_set_up(struct tl_http_exchange *x, struct curl_slist *headers, struc
 	x->body_bytes = 0;
 	x->reason[0] = '\0';
 	tl_buf_reset(&x->res->body);
-	curl_easy_reset(e);
+	r = easy_renew(x->http, err);
+	if (r < 0)
+		return r;
+	e = x->http->easy;
 	c = set_transfer(x, headers);
 	if (!c)
 		c = set_trust(e, x->req->ca_file);

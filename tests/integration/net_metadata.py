@@ -155,6 +155,12 @@ class Failures(Metadata):
         self.fails(got, "TL_E_NET_CONNECT", "project/project-id")
         self.assertLess(got["took_ms"], 3100 + 1500)
 
+    def test_a_name_that_cannot_be_resolved_is_retried_within_its_bounds(self):
+        for got in probe("metadata", "nowhere.invalid", "project", "zone"):
+            self.fails(got, "TL_E_NET_RESOLVE", "nowhere.invalid")
+            self.assertEqual(got["class"], "retry")
+            self.assertGreater(got["took_ms"], 500)  # it did try again
+
     def test_a_server_that_hangs_is_given_five_seconds(self):
         self.faults = [lambda s, _c, _r: wait_for_the_end(s) or False]
         got = self.one("project")
