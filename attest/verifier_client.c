@@ -63,10 +63,9 @@ void tl_attest_result_done(struct tl_attest_result *r)
 	*r = (struct tl_attest_result){ 0 };
 }
 
-/* Trust does not come with time; all else of class retry may. */
 static bool is_worth_a_retry(const struct tl_error *err)
 {
-	return err->class == TL_RETRY && err->code != TL_E_INTERRUPTED && err->code != TL_E_NET_TLS;
+	return err->class == TL_RETRY && err->code != TL_E_INTERRUPTED;
 }
 
 static int attempt_once(struct tl_verifier *v, const struct verifier_attempt *a,

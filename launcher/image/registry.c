@@ -275,16 +275,15 @@ int registry_send(struct tl_registry *r, const struct registry_request *q,
 	}
 }
 
-bool registry_is_net_retryable(int r, const struct tl_error *err)
+bool registry_is_net_retryable(const struct tl_error *err)
 {
 	switch (err->code) {
 	case TL_E_NET_RESOLVE:
 	case TL_E_NET_CONNECT:
 	case TL_E_NET_TIMEOUT:
 	case TL_E_NET_RESET:
+	case TL_E_NET_TLS:
 		return true;
-	case TL_E_NET_TLS: /* a certificate that isn't trusted won't become so in seconds */
-		return r != -EKEYREJECTED;
 	default:
 		return false;
 	}
@@ -305,7 +304,7 @@ int registry_send_authorized(struct tl_registry *r, struct registry_request *q, 
 		*ret_attempt = (struct registry_attempt){ 0 };
 		e = registry_send(r, q, &response, &is_foreign, err);
 		if (e < 0) {
-			ret_attempt->is_retryable = registry_is_net_retryable(e, err);
+			ret_attempt->is_retryable = registry_is_net_retryable(err);
 			return e;
 		}
 		if (response.status == 200 || response.status == 206) {

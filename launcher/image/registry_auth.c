@@ -291,7 +291,7 @@ static int bearer_login(struct tl_registry *r, const struct challenge *challenge
 		return e;
 	e = ask(&x, &response, err);
 	if (e < 0) {
-		ret_attempt->is_retryable = registry_is_net_retryable(e, err);
+		ret_attempt->is_retryable = registry_is_net_retryable(err);
 		return tl_wrap(err, e, "registry '%s', token", r->host.authority);
 	}
 	if (response.status != 200)

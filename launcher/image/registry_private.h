@@ -61,8 +61,8 @@ int registry_status_fail(const struct tl_registry *r, const char *what,
 			 const struct tl_http_response *response,
 			 struct registry_attempt *ret_attempt, struct tl_error *err);
 
-/** May the failure @r of an HTTP request, described by @err, go away? */
-bool registry_is_net_retryable(int r, const struct tl_error *err);
+/** May the failure of an HTTP request that @err describes go away? */
+bool registry_is_net_retryable(const struct tl_error *err);
 
 /** Answer the challenges of a 401: fetch a token, or set up Basic. Replaces r->authorization. */
 int registry_login(struct tl_registry *r, const struct tl_http_response *unauthorized,

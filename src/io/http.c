@@ -165,10 +165,10 @@ static const struct {
 	  "the name can't be resolved" },
 	{ CURLE_COULDNT_CONNECT, TL_E_NET_CONNECT, ECONNREFUSED, "can't connect" },
 	{ CURLE_OPERATION_TIMEDOUT, TL_E_NET_TIMEOUT, ETIMEDOUT, "can't connect in time" },
-	{ CURLE_PEER_FAILED_VERIFICATION, TL_E_NET_TLS, EKEYREJECTED, "not trusted" },
+	{ CURLE_PEER_FAILED_VERIFICATION, TL_E_NET_TLS_UNTRUSTED, EKEYREJECTED, "not trusted" },
 	{ CURLE_SSL_CONNECT_ERROR, TL_E_NET_TLS, EPROTO, "TLS handshake failed" },
 	{ CURLE_SSL_CIPHER, TL_E_NET_TLS, EPROTO, "TLS handshake failed" },
-	{ CURLE_SSL_ISSUER_ERROR, TL_E_NET_TLS, EKEYREJECTED, "not trusted" },
+	{ CURLE_SSL_ISSUER_ERROR, TL_E_NET_TLS_UNTRUSTED, EKEYREJECTED, "not trusted" },
 	{ CURLE_SSL_CACERT_BADFILE, TL_E_IO, EINVAL,
 	  "the file of trusted certificates can't be used" },
 	{ CURLE_URL_MALFORMAT, TL_E_NET_URL, EINVAL, "the URL can't be used" },
@@ -178,7 +178,8 @@ static const struct {
 /* curl's own words help with connections and certificates; elsewhere they could quote a URL. */
 static bool is_reason_wanted(enum tl_code code)
 {
-	return code == TL_E_NET_CONNECT || code == TL_E_NET_TLS || code == TL_E_IO;
+	return code == TL_E_NET_CONNECT || code == TL_E_NET_TLS || code == TL_E_NET_TLS_UNTRUSTED ||
+	       code == TL_E_IO;
 }
 
 static int fail_headers(const struct tl_http_exchange *x, struct tl_error *err)

@@ -278,7 +278,8 @@ class Statuses(Case):
         ok, values, _ = w.drive(DRIVER, "resolve", "127.0.0.1:%d/demo/hello:1" % registry.port,
                                 "--registry-roots", "127.0.0.1:%d=%s" % (registry.port, google.pem))
         self.assertFalse(ok)
-        self.assertEqual((values["code"], values["requests"]), ("TL_E_NET_TLS", "1"))
+        self.assertEqual((values["code"], values["class"], values["requests"]),
+                         ("TL_E_NET_TLS_UNTRUSTED", "denied", "1"))
 
     def test_bad_roots_are_named(self):
         for entry in ("nonsense", "=x", "host=", "ho st=x"):
@@ -448,7 +449,7 @@ class Google(Case):
         self.token_server(realm)
         ok, got = self.resolve()
         self.assertFalse(ok)
-        self.assertEqual(got["code"], "TL_E_NET_TLS")
+        self.assertEqual(got["code"], "TL_E_NET_TLS_UNTRUSTED")
         self.assertEqual(realm.seen(), [])
 
     def test_basic_carries_our_token(self):
@@ -460,7 +461,7 @@ class Google(Case):
     def test_the_host_itself_is_checked_against_the_pinned_roots(self):
         ok, got = self.resolve(google_roots=ca.pem)
         self.assertFalse(ok)
-        self.assertEqual(got["code"], "TL_E_NET_TLS")
+        self.assertEqual(got["code"], "TL_E_NET_TLS_UNTRUSTED")
         self.assertEqual(self.gcr.seen(), [])
 
     def test_a_redirect_to_another_host_loses_the_credential(self):
@@ -510,7 +511,7 @@ class Redirects(Case):
         self.addCleanup(third.close)
         third.put("demo/hello", "1", image)
         self.redirect("https://127.0.0.1:%d%%(path)s" % third.port)
-        self.assert_fails("TL_E_NET_TLS", "retry")
+        self.assert_fails("TL_E_NET_TLS_UNTRUSTED", "denied")
         self.assertEqual(third.seen(), [])
 
     def test_a_circle_ends(self):

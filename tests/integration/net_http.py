@@ -4,6 +4,7 @@
 import json
 import os
 import socket
+import threading
 import time
 from urllib.parse import parse_qs, urlsplit
 
@@ -39,6 +40,11 @@ def raw(*chunks, pause_s=0.0, end=wait_for_the_end):
 
 
 class Trust(Case):
+    def untrusted(self, result, *words):
+        """No other attempt makes it trusted: a machine must not start over for it."""
+        self.fails(result, "TL_E_NET_TLS_UNTRUSTED", *words)
+        self.assertEqual(result["class"], "denied")
+
     def one(self, leaf, *options, env=None):
         server = self.serve(say_hello, leaf)
         result, = probe(*options, "http", server.url + "/", env=env)
@@ -52,24 +58,24 @@ class Trust(Case):
     def test_a_foreign_authority_is_refused_and_sees_no_request(self):
         foreign = self.certificates.path("foreign-ca.pem")
         result, server = self.one("good", "--ca", foreign, "--auth", CANARY)
-        self.fails(result, "TL_E_NET_TLS", "127.0.0.1", "not trusted")
+        self.untrusted(result, "127.0.0.1", "not trusted")
         self.assertTrue(result["is_ret_unchanged"])
         self.assertEqual(server.requests, [])
 
     def test_without_a_bundle_the_system_decides_whatever_the_environment_says(self):
         env = {"SSL_CERT_FILE": self.ca, "CURL_CA_BUNDLE": self.ca, "SSL_CERT_DIR": "/"}
         result, server = self.one("good", env=env)
-        self.fails(result, "TL_E_NET_TLS")
+        self.untrusted(result)
         self.assertEqual(server.requests, [])
 
     def test_a_wrong_name_is_refused(self):
         result, server = self.one("wrong-name", "--ca", self.ca)
-        self.fails(result, "TL_E_NET_TLS", "127.0.0.1")
+        self.untrusted(result, "127.0.0.1")
         self.assertEqual(server.requests, [])
 
     def test_an_expired_certificate_is_refused(self):
         result, server = self.one("expired", "--ca", self.ca)
-        self.fails(result, "TL_E_NET_TLS", "expired")
+        self.untrusted(result, "expired")
         self.assertEqual(server.requests, [])
 
     def test_a_bundle_that_is_not_there_is_named_a_file_problem(self):
@@ -81,12 +87,24 @@ class Trust(Case):
         result, = probe("--ca", self.ca, "http", server.url + "/")
         self.assertEqual(result["r"], 0)
         result, = probe("--ca", self.certificates.path("foreign-ca.pem"), "http", server.url + "/")
-        self.fails(result, "TL_E_NET_TLS")
+        self.untrusted(result)
 
     def test_a_server_without_tls_is_refused(self):
-        server = self.serve(say_hello)
-        result, = probe("--ca", self.ca, "http", server.url.replace("http:", "https:") + "/")
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+
+        def answer_in_the_clear():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer_in_the_clear)
+        thread.start()
+        result, = probe("--ca", self.ca, "http", "https://127.0.0.1:%d/" % listener.getsockname()[1])
+        thread.join()
         self.fails(result, "TL_E_NET_TLS")
+        self.assertEqual(result["class"], "retry")
 
 
 class Urls(Case):
@@ -118,6 +136,21 @@ class Urls(Case):
         self.fails(result, "TL_E_NET_RESOLVE", "nowhere.invalid")
         result, = probe("http", "https://127.0.0.1:%d/CANARY" % closed_port())
         self.fails(result, "TL_E_NET_CONNECT", "127.0.0.1")
+
+
+    def test_a_handle_stays_usable_after_each_kind_of_failure(self):
+        server = self.serve(say_hello)
+        nowhere = "http://nowhere.invalid/"
+        closed = "http://127.0.0.1:%d/" % closed_port()
+        urls = [nowhere, nowhere, closed, nowhere, server.url + "/", nowhere, server.url + "/"]
+        results = probe("--plain", "1", "http", *urls)
+        self.assertEqual(len(results), len(urls))
+        for url, result in zip(urls, results):
+            if url.startswith(server.url):
+                self.assertEqual((result["r"], result["body"]), (0, "hello"))
+                continue
+            self.fails(result, "TL_E_NET_RESOLVE" if url is nowhere else "TL_E_NET_CONNECT")
+            self.assertEqual(result["class"], "retry")
 
 
 class Isolation(Case):

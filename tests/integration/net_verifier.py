@@ -258,7 +258,8 @@ class Refused(Service):
     def test_untrusted_tls_is_not_retried(self):
         got, = probe("--ca", self.certificates.path("foreign-ca.pem"), "--auth", CANARY, "attest",
                      self.server.url)
-        self.fails(got, "TL_E_NET_TLS")
+        self.fails(got, "TL_E_NET_TLS_UNTRUSTED")
+        self.assertEqual(got["class"], "denied")
         self.assertLess(got["took_ms"], 500)
         self.assertEqual(self.server.requests, [])
 

@@ -75,7 +75,7 @@ class Faults(launch_case.LaunchCase):
         other = self.world.verifier.ca
         self.end("registry: root of another", self.world.launch(
             self.attributes, options=["--registry-roots", "%s=%s" % (self.world.registry.host, other)]),
-            RETRY, "retry")
+            1, "denied")
 
     def test_the_image_is_unknown(self):
         attributes = dict(self.attributes, **{"tee-image-reference": self.world.registry.ref("demo/none:1")})
@@ -118,7 +118,7 @@ class Faults(launch_case.LaunchCase):
     def test_the_verifier_is_another(self):
         self.end("verifier: root of another", self.world.launch(
             self.attributes, options=["--verifier-roots", self.world.registry.ca, *self.BUDGET]),
-            RETRY, "retry")
+            1, "denied")
 
     def test_the_verifier_does_not_trust_this_tpm(self):
         self.world.verifier.process.stop()
