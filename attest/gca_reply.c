@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <teelaunch/json_scan.h>
 #include <teelaunch/str.h>
 
 /* Longer than any word, digest prefix or part of a resource name; shorter than any token. */
@@ -34,10 +35,16 @@ void gca_words_redact(const char *words, char *ret, size_t cap_bytes)
 	ret[used] = '\0';
 }
 
+/* NULL if it is not JSON, or more than a reply needs; a new reference. */
+static json_t *reply_load(const void *body, size_t n)
+{
+	return n && !tl_json_scan(body, n, NULL) ? json_loadb(body, n, 0, NULL) : NULL;
+}
+
 /* google.rpc.Status in a JSON reply: {"error": {"code", "message", "status"}} */
 static void words_of(const void *body, size_t n, char *ret, size_t cap_bytes)
 {
-	json_auto_t *doc = json_loadb(body, n, 0, NULL);
+	json_auto_t *doc = reply_load(body, n);
 	const json_t *error = json_object_get(doc, "error");
 	const char *message = json_string_value(json_object_get(error, "message"));
 	char raw[4 * GCA_WORDS_MAX_BYTES];
@@ -80,11 +87,11 @@ int gca_reply_parse(int status, const void *body, size_t n, json_t **ret, struct
 			       tl_catalogue_find(code)->class == TL_RETRY ? EAGAIN : EACCES,
 			       "status %d%s%s", status, *words ? ": " : "", words);
 	}
-	reply = n ? json_loadb(body, n, 0, NULL) : NULL;
+	reply = reply_load(body, n);
 	if (!json_is_object(reply)) {
 		json_decref(reply);
 		return tl_fail(err, TL_E_VERIFIER_RESPONSE, EBADMSG,
-			       "the reply is not a JSON object");
+			       "the reply is not a JSON object, or is too large a one");
 	}
 	*ret = reply;
 	return 0;

@@ -7,6 +7,7 @@
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/encoding.h>
+#include <teelaunch/json_scan.h>
 
 /* RFC 7518 section 3.1 and RFC 8037 section 3.1: a library that verifies would know these. */
 static const char *const algorithms[] = {
@@ -32,12 +33,14 @@ static int part_decode(const char *text, size_t n, const char *what, json_t **re
 	if (r < 0)
 		return tl_fail(err, TL_E_TOKEN_MALFORMED, EBADMSG,
 			       "token: the %s is not base64url without padding", what);
-	object = json_loadb((const char *)bytes, bytes_len, 0, NULL);
+	object = tl_json_scan(bytes, bytes_len, NULL)
+			 ? NULL
+			 : json_loadb((const char *)bytes, bytes_len, 0, NULL);
 	explicit_bzero(bytes, bytes_len);
 	if (!json_is_object(object)) {
 		json_decref(object);
 		return tl_fail(err, TL_E_TOKEN_MALFORMED, EBADMSG,
-			       "token: the %s is not a JSON object", what);
+			       "token: the %s is not a JSON object, or is too large a one", what);
 	}
 	*ret = object;
 	return 0;

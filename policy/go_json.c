@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include <teelaunch/buf.h>
-#include <teelaunch/launch_spec.h>
+#include <teelaunch/json_scan.h>
 
 #define REPLACEMENT_UTF8   "\xef\xbf\xbd"
 #define REPLACEMENT_ESCAPE "\\ufffd"
@@ -15,7 +15,6 @@ struct scan {
 	const char *text;
 	size_t n;
 	size_t at;
-	size_t depth;
 	struct tl_buf out;
 	const char *what; /* set when the text can't be JSON */
 };
@@ -160,10 +159,6 @@ static int copy_token(struct scan *s)
 		return copy_string(s);
 	if (c == '-' || (c >= '0' && c <= '9'))
 		return copy_number(s);
-	if ((c == '{' || c == '[') && ++s->depth > TL_JSON_NESTING_MAX)
-		return scan_fault(s, "nesting deeper than 32");
-	if ((c == '}' || c == ']') && s->depth)
-		s->depth--;
 	if (!isprint((unsigned char)c) && !(c && strchr("\t\r\n", c)))
 		return scan_fault(s, "a byte that JSON has in strings only");
 	return copy_bytes(s, 1);
@@ -200,6 +195,11 @@ int go_json_load(const char *text, size_t n, json_t **ret, struct go_json_fault 
 	struct scan s = { .text = text, .n = n };
 	int r = 0;
 
+	s.what = tl_json_scan(text, n, &s.at);
+	if (s.what) {
+		*fault = (struct go_json_fault){ .what = s.what, .offset = s.at };
+		return -EINVAL;
+	}
 	/* One bad byte becomes three; nothing else grows. */
 	tl_buf_init(&s.out, 3 * n + 1);
 	while (!r && s.at < n)

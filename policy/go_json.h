@@ -20,7 +20,7 @@ struct go_json_fault {
 
 /**
  * Decode @n bytes. Values keep NUL (\u0000); keys get U+FFFD in its place. Every number becomes 0:
- * no caller wants one. Nesting beyond TL_JSON_NESTING_MAX is a fault.
+ * no caller wants one. A limit of json_scan.h passed is a fault.
  *
  * @ret, @fault  set on success, or on -EINVAL, only
  * Returns 0, -EINVAL or -ENOMEM.

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include <teelaunch/cleanup.h>
+#include <teelaunch/json_scan.h>
 #include <teelaunch/launch_spec.h>
 
 #include "go_json.h"
@@ -213,30 +214,9 @@ static int read_rootfs(const struct reader *rd, const char *name, const json_t *
 	return read_rows(rd, rootfs_rows, name, value, field);
 }
 
-/* Brackets outside strings: jansson's own limit is deeper than our stack budget. */
-static bool is_too_deep(const char *text, size_t n)
-{
-	size_t depth = 0;
-	bool is_string = false;
-
-	for (size_t i = 0; i < n; i++) {
-		if (is_string) {
-			i += text[i] == '\\';
-			is_string = i < n && text[i] != '"';
-		} else if (text[i] == '"') {
-			is_string = true;
-		} else if (text[i] == '{' || text[i] == '[') {
-			if (++depth > TL_JSON_NESTING_MAX)
-				return true;
-		} else if ((text[i] == '}' || text[i] == ']') && depth) {
-			depth--;
-		}
-	}
-	return false;
-}
-
 static int document_load(const struct reader *rd, const char *text, size_t n, json_t **ret)
 {
+	const char *fault;
 	json_error_t error;
 	json_t *json;
 
@@ -244,9 +224,9 @@ static int document_load(const struct reader *rd, const char *text, size_t n, js
 		return tl_fail(rd->err, TL_E_IMAGE_CONFIG, EINVAL,
 			       "%s: %zu bytes; at most %d are allowed", rd->what, n,
 			       TL_IMAGE_CONFIG_BYTES_MAX);
-	if (is_too_deep(text, n))
-		return tl_fail(rd->err, TL_E_IMAGE_CONFIG, EINVAL, "%s: nested deeper than %d",
-			       rd->what, TL_JSON_NESTING_MAX);
+	fault = tl_json_scan(text, n, NULL);
+	if (fault)
+		return tl_fail(rd->err, TL_E_IMAGE_CONFIG, EINVAL, "%s: %s", rd->what, fault);
 	json = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
 	if (!json && json_is_no_memory(&error))
 		return out_of_memory(rd);

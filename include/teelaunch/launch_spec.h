@@ -15,7 +15,6 @@
 #include <teelaunch/str.h>
 
 #define TL_ATTRIBUTES_BYTES_MAX (512 * 1024) /* Compute Engine's limit for all metadata */
-#define TL_JSON_NESTING_MAX     32
 #define TL_SPEC_ENVS_MAX        1024
 #define TL_SPEC_ARGS_MAX        4096
 #define TL_SPEC_LIST_MAX        1024 /* elements of every other list */

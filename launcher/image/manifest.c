@@ -9,6 +9,7 @@
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/digest.h>
+#include <teelaunch/json_scan.h>
 
 /* RFC 6838 section 4.2: 127 characters each for type and subtype. */
 #define MEDIA_TYPE_BYTES_MAX 255
@@ -310,21 +311,6 @@ static int entries_parse(const json_t *root, struct manifest *m, struct tl_error
 	return 0;
 }
 
-/* Cheap look before the real parser allocates: every JSON value but the last is followed by one of
- * these bytes (those within strings are counted too, which only errs on the safe side). */
-static int tokens_check(const char *text, size_t n, struct tl_error *err)
-{
-	size_t tokens = 0;
-
-	for (size_t i = 0; i < n; i++)
-		tokens += text[i] == ',' || text[i] == '[' || text[i] == '{';
-	if (tokens > MANIFEST_TOKENS_MAX)
-		return tl_fail(err, TL_E_MANIFEST_LIMIT, EFBIG,
-			       "the document has %zu JSON values, and may have at most %d", tokens,
-			       MANIFEST_TOKENS_MAX);
-	return 0;
-}
-
 static int type_check(const json_t *root, enum media_kind kind, const char *media_type,
 		      struct tl_error *err)
 {
@@ -392,15 +378,16 @@ int manifest_parse(const char *media_type, const void *text, size_t n, struct ma
 	auto_manifest struct manifest m = { 0 };
 	json_auto_t *root = NULL;
 	json_error_t fault;
+	const char *limit;
 	int r;
 
 	if (n > MANIFEST_BYTES_MAX)
 		return tl_fail(err, TL_E_MANIFEST_LIMIT, EFBIG,
 			       "the document has %zu bytes, and may have at most %d", n,
 			       MANIFEST_BYTES_MAX);
-	r = tokens_check(text, n, err);
-	if (r < 0)
-		return r;
+	limit = tl_json_scan(text, n, NULL);
+	if (limit)
+		return tl_fail(err, TL_E_MANIFEST_LIMIT, EFBIG, "the document is %s", limit);
 	root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &fault);
 	if (!root)
 		return tl_fail(err, TL_E_MANIFEST_SYNTAX, EINVAL, "not JSON, line %d: %s",

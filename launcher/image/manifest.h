@@ -22,8 +22,6 @@
 #define MANIFEST_BYTES_MAX (4 * 1048 * 1048)
 #define LAYERS_MAX         1000
 #define INDEX_ENTRIES_MAX  1000
-/* Separators in a document: bounds the memory that parsing can take to some 20 MB. */
-#define MANIFEST_TOKENS_MAX 100000
 /* One blob. 1,000 layers of this size still add up within 64 bits. */
 #define BLOB_BYTES_MAX (UINT64_C(1) << 40)
 

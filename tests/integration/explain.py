@@ -13,6 +13,10 @@ import time
 import unittest
 
 PROGRAM = os.environ["TEELAUNCH"]
+# Runs a program and says on standard error how many KiB it had at most.
+PEAK = ("import resource, subprocess, sys\n"
+        "subprocess.run(sys.argv[1:], check=False)\n"
+        "sys.stderr.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))\n")
 VECTORS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "vectors")
 STATUS = {"allow": 0, "deny": 2, "invalid": 3}
 IMAGE = "docker.io/library/hello-world:latest"
@@ -238,6 +242,21 @@ class Behaviour(Explain):
                            self.file("config", '{"config":{"CMD":[]}}'))
         self.assertEqual(got["verdict"], "invalid")
         self.assertEqual(got["findings"][0]["source"], "labels")
+
+    def test_small_documents_cannot_take_large_memory(self):
+        good = self.file("good", {"tee-image-reference": IMAGE})
+        large = "[" + "{}," * 1398000 + "{}]"  # 4 MiB that would parse to 324 MB
+        small = "[" + "{}," * 174000 + "{}]"  # as large as the attributes may be
+        for option, document in (("--image-config", large), ("--labels", large),
+                                 ("--image-config", '{"config":%s}' % large),
+                                 ("--attributes", '{"a":%s}' % small)):
+            command = [PROGRAM, "explain", option, self.file("bomb", document)]
+            command += [] if option == "--attributes" else ["--attributes", good]
+            with self.subTest(option):
+                done = subprocess.run(["/usr/bin/python3", "-c", PEAK, *command],
+                                      capture_output=True, text=True, check=True)
+                self.assertIn("larger than 100000 JSON values", done.stdout)
+                self.assertLess(int(done.stderr), 60 * 1024)
 
     def test_the_document_is_bounded(self):
         got = self.explain('{"tee-image-reference":"h/p:t","a":"' + "x" * 600000 + '"}')

@@ -253,7 +253,16 @@ static void words_are_cut_and_may_be_anything(void **state)
 
 static void a_200_must_be_a_json_object(void **state)
 {
-	static const char *const bodies[] = { "", "[]", "null", "{", "{} {}", "<html>", "\"x\"" };
+	static const char *const bodies[] = {
+		"",
+		"[]",
+		"null",
+		"{",
+		"{} {}",
+		"<html>",
+		"\"x\"",
+		"{\"deep\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}",
+	};
 	json_t *reply = NULL;
 	struct tl_error err = { 0 };
 

@@ -230,6 +230,10 @@ static void texts_that_are_no_jwt_are_refused_and_never_quoted(void **state)
 		"eyJhbGciOiJSUzI1NiJ9.eyJleHAiOjIwMDB9.CANARY+/",
 		"e30.eyJleHAiOjIwMDB9.c2ln",                  /* no alg */
 		"eyJhbGciOiJYUzI1NiJ9.eyJleHAiOjIwMDB9.c2ln", /* XS256 */
+		/* {"exp":2000,"x":[[[...]]]}, 33 deep */
+		"eyJhbGciOiJSUzI1NiJ9."
+		"eyJleHAiOjIwMDAsIngiOltbW1tbW1tbW1tbW1tbW1tbW1tbW1tbW1tbW1tbW1tbXV1dXV"
+		"1dXV1dXV1dXV1dXV1dXV1dXV1dXV1dXV1dXV19.c2ln",
 	};
 
 	(void)state;

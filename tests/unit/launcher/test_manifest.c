@@ -11,6 +11,7 @@
 #include <string.h>
 #include <teelaunch/buf.h>
 #include <teelaunch/cleanup.h>
+#include <teelaunch/json_scan.h>
 
 #include "launcher/image/manifest.h"
 
@@ -229,7 +230,7 @@ static int parse_layers(size_t n, struct tl_error *err)
 static void limits_hold_exactly(void **state)
 {
 	struct tl_error err = { 0 };
-	auto_free char *values = repeated("{'x':[", "0", MANIFEST_TOKENS_MAX, "]}");
+	auto_free char *values = repeated("{'x':[", "0", TL_JSON_VALUES_MAX, "]}");
 	auto_free char *spaces = malloc(MANIFEST_BYTES_MAX + 1);
 	struct manifest m = { 0 };
 
