@@ -111,6 +111,11 @@ class Breaks(unittest.TestCase):
         good = {"systemd/x.service": unit % "# Why."}
         self.accepts(test_units.every_restriction_has_a_reason, good)
         self.accepts(test_units.systemd_accepts_the_units, good)
+        allows = test_units.the_launchers_unit_allows_what_the_launcher_calls
+        calls = {"launcher/a.c": "int f(void)\n{\n\treturn unshare(CLONE_NEWNS);\n}\n"}
+        self.finds(allows, {"systemd/teelaunchd.service": "RestrictNamespaces=yes\n", **calls},
+                   "teelaunchd.service:1: RestrictNamespaces")
+        self.accepts(allows, {"systemd/teelaunchd.service": "RestrictNamespaces=mnt\n", **calls})
 
     def library(self, name, code, *flags):
         folder = tempfile.TemporaryDirectory()

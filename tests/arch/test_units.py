@@ -61,5 +61,34 @@ def systemd_accepts_the_units(tree):
     return bad
 
 
+# What a source calls, and what the unit must say for it. @mount isn't in @system-service.
+NEEDS = (
+    (re.compile(r"\bCLONE_NEWNS\b"), "RestrictNamespaces", {"mnt", "no"}),
+    (re.compile(r"\b(?:mount|umount2?)\("), "SystemCallFilter", {"@mount"}),
+)
+
+
+def values(text, key):
+    """The words of all lines with that key; None if there is none."""
+    lines = re.findall(r"^%s=(.*)$" % key, text, re.M)
+    return set(" ".join(lines).split()) if lines else None
+
+
+def the_launchers_unit_allows_what_the_launcher_calls(tree):
+    """A forbidden call fails on the machine only, and only for images of several layers."""
+    unit = "systemd/teelaunchd.service"
+    bad = []
+    for name in tree.files:
+        if not name.startswith("launcher/") or not name.endswith(".c"):
+            continue
+        code = re.sub(r"/\*.*?\*/|\"(?:[^\"\\]|\\.)*\"", "", tree.read(name), flags=re.S)
+        for call, key, enough in NEEDS:
+            allowed = values(tree.read(unit), key)
+            if call.search(code) and allowed is not None and not allowed & enough:
+                bad.append("%s:1: %s= forbids what %s calls (%s)" % (unit, key, name, call.pattern))
+    return bad
+
+
 if __name__ == "__main__":
-    arch.main(every_restriction_has_a_reason, systemd_accepts_the_units)
+    arch.main(every_restriction_has_a_reason, systemd_accepts_the_units,
+              the_launchers_unit_allows_what_the_launcher_calls)
