@@ -96,8 +96,10 @@ static int overlay_open(const char *lowerdir, struct tl_error *err)
 	int fd;
 
 	tl_buf_init(&options, MOUNT_DATA_BYTES_MAX);
-	if (!dir || !*dir || relative_options(lowerdir, strlen(dir), &options) < 0)
-		return tl_fail(err, TL_E_CONTAINER_ROOTFS, E2BIG,
+	if (!dir)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "the image's layers");
+	if (!*dir || relative_options(lowerdir, strlen(dir), &options) < 0)
+		return tl_fail(err, TL_E_CONTAINER_SETUP, E2BIG,
 			       "the image has too many layers for one mount");
 	if (unshare(CLONE_FS | CLONE_NEWNS) < 0 ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
@@ -134,6 +136,8 @@ static int regular_open(int root, const char *path, struct tl_error *err)
 
 	if (at < 0 && (errno == ENOENT || errno == ENOTDIR))
 		return -ENOENT;
+	if (at < 0 && (errno == ELOOP || errno == ENAMETOOLONG))
+		return tl_fail_sys(err, TL_E_CONTAINER_USER, errno, "the image's /%s", path);
 	if (at < 0 || fstat(at, &st) < 0)
 		return tl_fail_sys(err, TL_E_CONTAINER_ROOTFS, errno, "the image's /%s", path);
 	if (!S_ISREG(st.st_mode))

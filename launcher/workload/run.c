@@ -22,6 +22,8 @@
 #define RETRY_MS         200
 /* A dead workload's status is worth waiting for that long; a living one is waited for anyhow. */
 #define LOST_MS       60000
+/* Nothing survives SIGKILL that long but a process the kernel itself holds. */
+#define KILLED_MS     30000
 #define FAILURES_MAX  5
 #define OOM_LATE_MS   300
 #define SIGNAL_STATUS 128 /* runc: 128 + signal */
@@ -217,15 +219,18 @@ static void relay_step(struct tl_workload *w, struct tl_cancel *terminate, struc
 static int relay_wait_ms(const struct relay *s)
 {
 	uint64_t now_ms = tl_clock_mono_ms();
+	uint64_t until_ms;
 
 	if ((s->is_term_wanted && !s->is_term_sent) || (s->is_kill_wanted && !s->is_kill_sent))
 		return RETRY_MS;
-	if (s->is_kill_wanted || s->kill_at_ms == UINT64_MAX)
+	if (s->kill_at_ms == UINT64_MAX)
 		return -1;
-	return s->kill_at_ms <= now_ms ? 0 : (int)(s->kill_at_ms - now_ms);
+	until_ms = s->is_kill_wanted ? s->kill_at_ms + KILLED_MS : s->kill_at_ms;
+	return until_ms <= now_ms ? 0 : (int)(until_ms - now_ms);
 }
 
-static void relay_until_end(struct tl_workload *w, struct tl_cancel *terminate)
+/* False: it should have ended, and hasn't. */
+static bool relay_until_end(struct tl_workload *w, struct tl_cancel *terminate)
 {
 	struct relay s = { .kill_at_ms = UINT64_MAX };
 	struct pollfd fds[2] = { { .fd = w->wait.done_fd, .events = POLLIN }, { .fd = -1 } };
@@ -237,7 +242,9 @@ static void relay_until_end(struct tl_workload *w, struct tl_cancel *terminate)
 			.events = POLLIN,
 		};
 		if (poll(fds, 2, relay_wait_ms(&s)) > 0 && fds[0].revents)
-			return;
+			return true;
+		if (s.is_kill_wanted && tl_clock_mono_ms() >= s.kill_at_ms + KILLED_MS)
+			return false;
 	}
 }
 
@@ -255,14 +262,18 @@ int tl_workload_wait(struct tl_workload *w, struct tl_cancel *terminate,
 {
 	struct output_stats output = { 0 };
 	uint64_t drain_ms = w->config.drain_ms ? w->config.drain_ms : DRAIN_DEFAULT_MS;
+	bool is_ended = relay_until_end(w, terminate);
 	uint32_t status;
 
-	relay_until_end(w, terminate);
-	if (w->wait.r == 0)
+	if (is_ended && w->wait.r == 0)
 		oom_event_await(w);
 	if (w->output)
 		output_finish(w->output, drain_ms, &output);
 	run_threads_end(w);
+	if (!is_ended && w->wait.r < 0)
+		return tl_fail(err, TL_E_WORKLOAD_LOST, ETIMEDOUT,
+			       "the workload hasn't ended %d seconds after SIGKILL",
+			       KILLED_MS / 1000);
 	if (w->wait.r < 0) {
 		if (err)
 			*err = w->wait.err;

@@ -6,7 +6,8 @@
 
 #include "user.h"
 
-#define ID_MAX     UINT32_MAX
+/* The most that runc takes. */
+#define ID_MAX     INT32_MAX
 #define FIELDS_MAX 7
 
 /* One line of passwd or group, split at ':'; points into a buffer of its own. */

@@ -179,13 +179,30 @@ static const char *const program_faults[] = {
 	"process_linux.go: starting container process caused: exec",
 };
 
+/* Its words for a root file system or a mount of the specification that can't be made... */
+static const char *const setup_faults[] = { "error during container init", "error mounting" };
+/* ...unless it is the machine that can't, now. */
+static const char *const machine_faults[] = {
+	"cannot allocate memory", "no space left on device",          "input/output error",
+	"too many open files",    "resource temporarily unavailable", "device or resource busy",
+};
+
+static bool has_any(const char *text, const char *const *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strstr(text, words[i]))
+			return true;
+	return false;
+}
+
 int workload_runtime_error(int r, const struct tl_error *reason, struct tl_error *err)
 {
-	if (r == -EIO)
-		for (size_t i = 0; i < TL_ARRAY_SIZE(program_faults); i++)
-			if (strstr(reason->msg, program_faults[i]))
-				return tl_fail(err, TL_E_WORKLOAD_PROGRAM, ENOEXEC,
-					       "the workload can't be started: %s", reason->msg);
+	if (r == -EIO && has_any(reason->msg, program_faults, TL_ARRAY_SIZE(program_faults)))
+		return tl_fail(err, TL_E_WORKLOAD_PROGRAM, ENOEXEC,
+			       "the workload can't be started: %s", reason->msg);
+	if (r == -EIO && has_any(reason->msg, setup_faults, TL_ARRAY_SIZE(setup_faults)) &&
+	    !has_any(reason->msg, machine_faults, TL_ARRAY_SIZE(machine_faults)))
+		return tl_fail(err, TL_E_CONTAINER_SETUP, EINVAL, "%s", reason->msg);
 	if (r == -EIO)
 		return tl_fail(err, TL_E_CONTAINER_CREATE, EIO, "%s", reason->msg);
 	if (err)

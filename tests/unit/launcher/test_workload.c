@@ -64,8 +64,12 @@ static void only_a_program_that_cannot_start_is_the_workloads_fault(void **state
 		{ "unable to start container process: chdir to cwd (\"/x\") set in config.json "
 		  "failed",
 		  TL_E_WORKLOAD_PROGRAM },
-		{ "unable to start container process: error during container init: error mounting",
+		{ "unable to start container process: error during container init: error mounting "
+		  "\"tmpfs\" to rootfs at \"/etc/passwd\": not a directory",
+		  TL_E_CONTAINER_SETUP },
+		{ "error during container init: error mounting: cannot allocate memory",
 		  TL_E_CONTAINER_CREATE },
+		{ "unable to apply cgroup configuration", TL_E_CONTAINER_CREATE },
 	};
 
 	(void)state;
