@@ -17,8 +17,6 @@
 #define READY_BUDGET_MS 10000
 /* For a launch that has failed already. */
 #define LATE_BUDGET_MS 2000
-/* A pull that takes longer than this has a registry that drips. */
-#define PULL_MAX_MS (UINT64_C(4) * 3600 * 1000)
 
 static int containerd_reach(struct launch *l, const struct tl_ctrd_call *call, struct tl_error *err)
 {
@@ -90,7 +88,7 @@ int stage_pull(struct launch *l, struct tl_error *err)
 	uint64_t next_percent = 25;
 	const struct tl_pull_options options = {
 		.content_dir = l->options->content_dir,
-		.deadline = tl_deadline_in(tl_clock_mono_ms(), PULL_MAX_MS),
+		.deadline = tl_deadline_in(tl_clock_mono_ms(), PULL_BUDGET_MS),
 		.cancel = l->cancel,
 		.progress = pull_progress,
 		.progress_ctx = &next_percent,

@@ -108,21 +108,29 @@ static int missing_bytes(struct pull *p, uint64_t *ret, struct tl_error *err)
 	return 0;
 }
 
+static int available_bytes(const char *dir, uint64_t *ret, struct tl_error *err)
+{
+	struct statvfs fs;
+
+	if (statvfs(dir, &fs) < 0)
+		return tl_fail_sys(err, TL_E_IO, errno, "free space of '%s'", dir);
+	if (__builtin_mul_overflow((uint64_t)fs.f_bavail, (uint64_t)fs.f_frsize, ret))
+		*ret = UINT64_MAX;
+	return 0;
+}
+
 static int space_check(struct pull *p, const char *content_dir, struct tl_error *err)
 {
 	uint64_t needed, available;
-	struct statvfs fs;
 	int r;
 
 	if (!content_dir)
 		return 0;
-	if (statvfs(content_dir, &fs) < 0)
-		return tl_fail_sys(err, TL_E_IO, errno, "free space of '%s'", content_dir);
-	r = missing_bytes(p, &needed, err);
+	r = available_bytes(content_dir, &available, err);
+	if (r == 0)
+		r = missing_bytes(p, &needed, err);
 	if (r < 0)
 		return r;
-	if (__builtin_mul_overflow((uint64_t)fs.f_bavail, (uint64_t)fs.f_frsize, &available))
-		available = UINT64_MAX;
 	if (needed > available)
 		return tl_fail(err, TL_E_DISK_SPACE, ENOSPC,
 			       "the image's layers need %" PRIu64 " bytes, and '%s' has %" PRIu64
@@ -183,11 +191,29 @@ static void progress_report(struct pull *p, const struct tl_pull_options *o)
 	o->progress(o->progress_ctx, &progress);
 }
 
+/* What a layer unpacks to is known only once it is unpacked: so the disk is watched. */
+static int reserve_check(const char *content_dir, struct tl_error *err)
+{
+	uint64_t available;
+	int r;
+
+	if (!content_dir)
+		return 0;
+	r = available_bytes(content_dir, &available, err);
+	if (r < 0 || available >= PULL_RESERVE_BYTES)
+		return r;
+	return tl_fail(err, TL_E_DISK_SPACE, ENOSPC,
+		       "the image leaves %" PRIu64 " bytes free in '%s', and %" PRIu64
+		       " have to stay",
+		       available, content_dir, PULL_RESERVE_BYTES);
+}
+
 /* Has the pull to be ended from here? */
 static void limits_check(struct pull *p, const struct tl_pull_options *o,
 			 struct tl_deadline deadline)
 {
 	struct tl_error err = { 0 };
+	int r;
 
 	if (tl_cancel_is_requested(o->cancel))
 		pull_fail(p, tl_fail(&err, TL_E_INTERRUPTED, ECANCELED, "pull interrupted"), &err);
@@ -196,6 +222,8 @@ static void limits_check(struct pull *p, const struct tl_pull_options *o,
 			  tl_fail(&err, TL_E_PULL_DEADLINE, ETIMEDOUT,
 				  "the image was not there within the pull's time budget"),
 			  &err);
+	else if ((r = reserve_check(o->content_dir, &err)) < 0)
+		pull_fail(p, r, &err);
 }
 
 /* Waits a little; false when all threads have ended. */

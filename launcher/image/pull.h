@@ -24,7 +24,10 @@ struct tl_ctrd; /* launcher/containerd/containerd.h */
 
 #define PULL_DOWNLOADS_MAX     8
 #define PULL_DOWNLOADS_DEFAULT 3
-#define PULL_BUDGET_MS         (UINT64_C(3600) * 1000)
+/* A pull that takes longer than this has a registry that drips. */
+#define PULL_BUDGET_MS (UINT64_C(3600) * 1000)
+/* For what else writes to that disk: containerd's records, logs, the workload. */
+#define PULL_RESERVE_BYTES (UINT64_C(64) << 20)
 
 struct tl_pull_progress {
 	uint64_t bytes_done; /* of layers, as downloaded; content that was there counts as done */
@@ -50,7 +53,8 @@ struct tl_pull_options {
 	unsigned int
 		downloads_max; /* at once; 0 = PULL_DOWNLOADS_DEFAULT; at most PULL_DOWNLOADS_MAX */
 	/* A folder on the file system of containerd's content store, for the check that the layers
-	 * fit before the first is fetched. NULL = no check. */
+	 * fit before the first is fetched, and that PULL_RESERVE_BYTES stay free until the last is
+	 * unpacked. NULL = no check. */
 	const char *content_dir;
 	struct tl_deadline deadline; /* at_ms 0 = PULL_BUDGET_MS from now */
 	struct tl_cancel *cancel;    /* NULL = none */

@@ -304,6 +304,15 @@ class Broken(Case):
                           options=("--content-dir", small))
         self.assertEqual(sum(fake.count(x["digest"]) for x in image.layers), 0)
 
+    def test_a_disk_that_gets_full_in_mid_pull_ends_it(self):
+        self.image()
+        small = folder.name + "/reserve"
+        os.makedirs(small, exist_ok=True)
+        prefix = ["unshare", "--mount", "--propagation", "private", "sh", "-c",
+                  'mount -t tmpfs -o size=63m tmpfs "$0" && exec "$@"', small]
+        self.assert_fails("TL_E_DISK_SPACE", "denied", "have to stay", str(64 << 20),
+                          prefix=prefix, options=("--content-dir", small))
+
 
 class Interrupted(Case):
     def image(self):
