@@ -14,7 +14,8 @@
  * to it) describe. Blocks on the file system only; needs CAP_SYS_ADMIN for an image of several
  * layers.
  *
- * TL_E_CONTAINER_ROOTFS (class retry), TL_E_CONTAINER_USER, _SETUP (denied). @ret is set on success only.
+ * TL_E_CONTAINER_ROOTFS (class retry), TL_E_CONTAINER_USER, _SETUP (denied). @ret is set on success
+ * only.
  */
 int rootfs_user_resolve(const struct tl_ctrd_mounts *mounts, const char *user, struct oci_user *ret,
 			struct tl_error *err);

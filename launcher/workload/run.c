@@ -21,7 +21,7 @@
 #define DRAIN_DEFAULT_MS 10000
 #define RETRY_MS         200
 /* A dead workload's status is worth waiting for that long; a living one is waited for anyhow. */
-#define LOST_MS       60000
+#define LOST_MS 60000
 /* Nothing survives SIGKILL that long but a process the kernel itself holds. */
 #define KILLED_MS     30000
 #define FAILURES_MAX  5

@@ -20,10 +20,10 @@ static const char passwd[] = "# a comment\n"
 			     "second:x:1000:7:::\n"
 			     "minus:x:-1:0:::\n"
 			     "word:x:zero:0:::\n"
-			     "huge:x:4294967296:0:::\n"
+			     "huge:x:2147483648:0:::\n"
 			     "short:x:5\n"
 			     "77:x:4000:4001:::\n"
-			     "max:x:4294967295:4294967295:::";
+			     "max:x:2147483647:2147483647:::";
 static const char group[] = "root:x:0:\n"
 			    "app:x:1001:app\n"
 			    "wheel:x:10:root,app\n"
@@ -56,7 +56,7 @@ static void each_form_of_user_is_resolved(void **state)
 		{ "5555:6666", 5555, 6666, { 6666 }, 1 },
 		{ "5555:video", 5555, 44, { 44 }, 1 },
 		{ "77", 77, 0, { 0 }, 1 }, /* a number is a number, even if a name looks like it */
-		{ "max", UINT32_MAX, UINT32_MAX, { UINT32_MAX }, 1 },
+		{ "max", INT32_MAX, INT32_MAX, { INT32_MAX }, 1 },
 	};
 
 	(void)state;
@@ -92,7 +92,7 @@ static void what_cannot_be_resolved_is_named_and_ret_stays(void **state)
 {
 	static const char *const bad[] = {
 		"nobody",     "minus", "word",       "huge", "short", "a:b:c", ":0",  "app:none",
-		"app:broken", "-1",    "4294967296", " app", "app:",  "app ",  "0x10"
+		"app:broken", "-1",    "2147483648", " app", "app:",  "app ",  "0x10"
 	};
 
 	(void)state;
