@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include <teelaunch/buf.h>
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
+#include <teelaunch/file.h>
 #include <teelaunch/log.h>
 #include <teelaunch/token_file.h>
 
@@ -16,7 +18,8 @@
 /* containerd's unit may still be starting, or be restarted by systemd. */
 #define READY_BUDGET_MS 10000
 /* For a launch that has failed already. */
-#define LATE_BUDGET_MS 2000
+#define LATE_BUDGET_MS    2000
+#define BOOT_ID_BYTES_MAX 64
 
 static int containerd_reach(struct launch *l, const struct tl_ctrd_call *call, struct tl_error *err)
 {
@@ -83,10 +86,11 @@ static void pull_progress(void *ctx, const struct tl_pull_progress *p)
 		     p->bytes_done, p->layers_unpacked, p->layers_n);
 }
 
-int stage_pull(struct launch *l, struct tl_error *err)
+static int image_pull(struct launch *l, const char *boot_id, struct tl_error *err)
 {
 	uint64_t next_percent = 25;
 	const struct tl_pull_options options = {
+		.boot_id = boot_id,
 		.content_dir = l->options->content_dir,
 		.deadline = tl_deadline_in(tl_clock_mono_ms(), PULL_BUDGET_MS),
 		.cancel = l->cancel,
@@ -102,4 +106,26 @@ int stage_pull(struct launch *l, struct tl_error *err)
 		     stats.bytes_downloaded, stats.bytes_reused, stats.http_requests, stats.retries,
 		     stats.layers_unpacked, stats.layers_reused, stats.took_ms);
 	return r;
+}
+
+/* One line of text. */
+static int boot_id_read(struct tl_buf *ret, struct tl_error *err)
+{
+	int r;
+
+	tl_buf_init(ret, BOOT_ID_BYTES_MAX);
+	r = tl_file_read("/proc/sys/kernel/random/boot_id", ret, err);
+	if (r == 0 && (ret->len_bytes < 2 || ret->data[ret->len_bytes - 1] != '\n'))
+		r = tl_fail(err, TL_E_IO, EINVAL, "the kernel's boot id isn't a line");
+	if (r == 0)
+		ret->data[ret->len_bytes - 1] = 0;
+	return r;
+}
+
+int stage_pull(struct launch *l, struct tl_error *err)
+{
+	auto_buf struct tl_buf boot_id = { 0 };
+	int r = boot_id_read(&boot_id, err);
+
+	return r < 0 ? r : image_pull(l, tl_buf_str(&boot_id), err);
 }

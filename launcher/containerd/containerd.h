@@ -114,7 +114,7 @@ enum tl_ctrd_snapshot_kind { /* numbers of api/services/snapshots/v1 Kind */
 /** -ENOENT if there is none; @ret_kind and @ret_parent ("" at the bottom) may be NULL. */
 int tl_ctrd_snapshot_stat(struct tl_ctrd *c, const struct tl_ctrd_call *call, const char *name,
 			  enum tl_ctrd_snapshot_kind *ret_kind, char **ret_parent,
-			  struct tl_error *err);
+			  struct tl_kvs *ret_labels, struct tl_error *err);
 /** A writable snapshot @key on top of @parent ("" = empty). -EEXIST if @key is there. */
 int tl_ctrd_snapshot_prepare(struct tl_ctrd *c, const struct tl_ctrd_call *call, const char *key,
 			     const char *parent, struct tl_ctrd_mounts *ret, struct tl_error *err);
@@ -123,9 +123,10 @@ int tl_ctrd_snapshot_view(struct tl_ctrd *c, const struct tl_ctrd_call *call, co
 			  const char *parent, struct tl_ctrd_mounts *ret, struct tl_error *err);
 int tl_ctrd_snapshot_mounts(struct tl_ctrd *c, const struct tl_ctrd_call *call, const char *key,
 			    struct tl_ctrd_mounts *ret, struct tl_error *err);
-/** Make the writable snapshot @key the committed one @name; -EEXIST if somebody else did. */
+/** Make the writable snapshot @key the committed one @name with @labels (NULL = none); -EEXIST if
+ * somebody else did. */
 int tl_ctrd_snapshot_commit(struct tl_ctrd *c, const struct tl_ctrd_call *call, const char *name,
-			    const char *key, struct tl_error *err);
+			    const char *key, const struct tl_kvs *labels, struct tl_error *err);
 int tl_ctrd_snapshot_remove(struct tl_ctrd *c, const struct tl_ctrd_call *call, const char *key,
 			    struct tl_error *err);
 /** Names of all snapshots that start with @prefix, added to @ret. */

@@ -21,11 +21,26 @@ static int snapshot_ask(struct tl_ctrd *c, const struct tl_ctrd_call *call, cons
 	return rpc_unary(c, call, method, &request.base, response, ret, err);
 }
 
+/* @ret stays as it was on failure. */
+static int labels_take(const Cd__SnapshotInfo *info, struct tl_kvs *ret, struct tl_error *err)
+{
+	auto_kvs struct tl_kvs labels = { 0 };
+
+	for (size_t i = 0; i < info->n_labels; i++)
+		if (tl_kvs_add(&labels, info->labels[i]->key, info->labels[i]->value) < 0)
+			return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "a snapshot's labels");
+	tl_kvs_done(ret);
+	*ret = labels;
+	labels = (struct tl_kvs){ 0 };
+	return 0;
+}
+
 int tl_ctrd_snapshot_stat(struct tl_ctrd *c, const struct tl_ctrd_call *call, const char *name,
 			  enum tl_ctrd_snapshot_kind *ret_kind, char **ret_parent,
-			  struct tl_error *err)
+			  struct tl_kvs *ret_labels, struct tl_error *err)
 {
 	auto_message Cd__StatSnapshotResponse *response = NULL;
+	auto_free char *parent = NULL;
 	int r;
 
 	r = snapshot_ask(c, call, METHOD("Stat"), name, &cd__stat_snapshot_response__descriptor,
@@ -35,11 +50,14 @@ int tl_ctrd_snapshot_stat(struct tl_ctrd *c, const struct tl_ctrd_call *call, co
 	if (!response->info)
 		return tl_fail(err, TL_E_CONTAINERD_CORRUPT, EBADMSG,
 			       "containerd Snapshots/Stat: no answer for '%s'", name);
-	if (ret_parent) {
-		r = rpc_take_string(response->info->parent, ret_parent, err);
-		if (r < 0)
-			return r;
-	}
+	if (ret_parent)
+		r = rpc_take_string(response->info->parent, &parent, err);
+	if (r == 0 && ret_labels)
+		r = labels_take(response->info, ret_labels, err);
+	if (r < 0)
+		return r;
+	if (ret_parent)
+		*ret_parent = take_ptr(parent);
 	if (ret_kind)
 		*ret_kind = (enum tl_ctrd_snapshot_kind)response->info->kind;
 	return 0;
@@ -85,10 +103,17 @@ int tl_ctrd_snapshot_mounts(struct tl_ctrd *c, const struct tl_ctrd_call *call, 
 }
 
 int tl_ctrd_snapshot_commit(struct tl_ctrd *c, const struct tl_ctrd_call *call, const char *name,
-			    const char *key, struct tl_error *err)
+			    const char *key, const struct tl_kvs *labels, struct tl_error *err)
 {
 	Cd__CommitSnapshotRequest request = CD__COMMIT_SNAPSHOT_REQUEST__INIT;
+	auto_labels struct rpc_labels packed = { 0 };
+	int r = rpc_labels_set(labels, &cd__commit_snapshot_request__labels_entry__descriptor,
+			       &packed, err);
 
+	if (r < 0)
+		return r;
+	request.n_labels = packed.n;
+	request.labels = (Cd__CommitSnapshotRequest__LabelsEntry **)packed.pointers;
 	request.snapshotter = rpc_borrow(TL_CTRD_SNAPSHOTTER);
 	request.name = rpc_borrow(name);
 	request.key = rpc_borrow(key);

@@ -290,6 +290,8 @@ static int pull_run(struct pull *p, const struct tl_pull_options *o, struct tl_e
 		deadline = tl_deadline_in(tl_clock_mono_ms(), PULL_BUDGET_MS);
 	p->has_begun = r == 0;
 	if (r == 0)
+		r = pull_drop_earlier_boots(p, err);
+	if (r == 0)
 		r = tl_ctrd_lease_create(p->ctrd, &call, p->lease, PULL_LEASE_SECONDS, err);
 	if (r == 0)
 		r = space_check(p, o->content_dir, err);
@@ -302,7 +304,9 @@ int tl_pull(struct tl_registry *registry, const struct tl_resolved_image *image,
 	    struct tl_ctrd *ctrd, const struct tl_pull_options *options,
 	    struct tl_pull_stats *ret_stats, struct tl_error *err)
 {
-	auto_pull struct pull p = { .image = image, .registry = registry, .ctrd = ctrd };
+	auto_pull struct pull p = {
+		.image = image, .registry = registry, .ctrd = ctrd, .boot_id = options->boot_id
+	};
 	const uint64_t began_ms = tl_clock_mono_ms();
 	int r = pull_init(&p, err);
 

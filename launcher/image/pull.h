@@ -50,6 +50,9 @@ struct tl_pull_stats {
 };
 
 struct tl_pull_options {
+	/* Of this boot (/proc/sys/kernel/random/boot_id): only snapshots that were unpacked under
+	 * the same one are used again. Required. */
+	const char *boot_id;
 	unsigned int
 		downloads_max; /* at once; 0 = PULL_DOWNLOADS_DEFAULT; at most PULL_DOWNLOADS_MAX */
 	/* A folder on the file system of containerd's content store, for the check that the layers

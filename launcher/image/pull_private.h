@@ -18,6 +18,9 @@
 #define PULL_INGEST_PREFIX   "teelaunch-layer-"
 #define PULL_SNAPSHOT_PREFIX "teelaunch-extract-"
 
+/* Which boot unpacked a snapshot. */
+#define PULL_LABEL_BOOT "teelaunch.boot-id"
+
 /* Collected by containerd after a day if neither this pull nor a later one removes it. */
 #define PULL_LEASE_SECONDS (24 * 60 * 60)
 
@@ -32,6 +35,7 @@ struct pull {
 	const struct tl_resolved_image *image;
 	const struct tl_registry *registry; /* a pattern for copies */
 	struct tl_ctrd *ctrd;
+	const char *boot_id;
 	char lease[64];
 	char snapshot_prefix[64];
 	struct tl_cancel *stop;   /* requested at the first failure */
@@ -68,5 +72,10 @@ int pull_record(struct pull *p, struct tl_error *err);
 
 /** Remove what earlier pulls left behind. */
 int pull_clear_stale(struct pull *p, struct tl_error *err);
+/** Is it committed, and by this boot? 1, 0, or an error (-ENOENT: there is none). */
+int pull_snapshot_is_ours(struct pull *p, const char *name, struct tl_error *err);
+/** Remove the image's snapshots that earlier boots unpacked, and those that stand on them.
+ * TL_E_CONTAINER_LEFTOVER if something uses them. */
+int pull_drop_earlier_boots(struct pull *p, struct tl_error *err);
 /** Undo this pull, with retries for some seconds; what stays then, expires. */
 void pull_undo(struct pull *p);

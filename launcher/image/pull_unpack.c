@@ -68,19 +68,22 @@ static int layer_unpack(struct pull *p, size_t i, struct tl_error *err)
 	const char *parent = i ? p->image->layers[i - 1].chain_id.text : "";
 	const struct tl_ctrd_call call = pull_call(p);
 	auto_ctrd_mounts struct tl_ctrd_mounts mounts = { 0 };
+	auto_kvs struct tl_kvs labels = { 0 };
 	char key[sizeof(p->snapshot_prefix) + 32];
 	int r;
 
+	if (tl_kvs_add(&labels, PULL_LABEL_BOOT, p->boot_id) < 0)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "a label");
 	snprintf(key, sizeof(key), "%s%zu", p->snapshot_prefix, i);
 	r = tl_ctrd_snapshot_prepare(p->ctrd, &call, key, parent, &mounts, err);
 	if (r == 0)
 		r = layer_apply(p, layer, &mounts, err);
 	if (r < 0)
 		return r;
-	r = tl_ctrd_snapshot_commit(p->ctrd, &call, layer->chain_id.text, key, err);
-	/* Another client unpacked the same layers; its snapshot bears the same content's name. */
+	r = tl_ctrd_snapshot_commit(p->ctrd, &call, layer->chain_id.text, key, &labels, err);
 	if (r == -EEXIST)
-		r = tl_ctrd_snapshot_remove(p->ctrd, &call, key, err);
+		return tl_fail(err, TL_E_CONTAINER_LEFTOVER, EEXIST,
+			       "another client of containerd unpacked the same layer meanwhile");
 	return r;
 }
 
@@ -89,11 +92,9 @@ static int layer_do(struct pull *p, size_t i, struct tl_error *err)
 {
 	const struct tl_layer *layer = &p->image->layers[i];
 	const struct tl_ctrd_call call = pull_call(p);
-	enum tl_ctrd_snapshot_kind kind = TL_CTRD_SNAPSHOT_UNKNOWN;
-	bool is_reused;
-	int r = tl_ctrd_snapshot_stat(p->ctrd, &call, layer->chain_id.text, &kind, NULL, err);
+	int r = pull_snapshot_is_ours(p, layer->chain_id.text, err);
+	const bool is_reused = r > 0;
 
-	is_reused = r == 0 && kind == TL_CTRD_SNAPSHOT_COMMITTED;
 	if (r < 0 && r != -ENOENT)
 		return r;
 	if (!is_reused) {

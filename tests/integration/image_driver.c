@@ -38,6 +38,7 @@ struct driver {
 	/* Of the verb "pull". */
 	const char *socket;
 	const char *content_dir;
+	const char *boot_id;
 	uint64_t downloads;
 	uint64_t pull_ms;
 	uint64_t cancel_at_bytes;
@@ -169,6 +170,7 @@ static int pull(struct driver *d, struct tl_error *err)
 	if (r < 0)
 		return r;
 	const struct tl_pull_options o = {
+		.boot_id = d->boot_id,
 		.downloads_max = (unsigned int)d->downloads,
 		.content_dir = d->content_dir,
 		.deadline = tl_deadline_in(tl_clock_mono_ms(), d->pull_ms),
@@ -218,6 +220,9 @@ static int option_apply(struct driver *d, int option, const char *value, struct 
 	case 'f':
 		d->content_dir = value;
 		return 0;
+	case 'b':
+		d->boot_id = value;
+		return 0;
 	case 'n':
 		return tl_str_parse_u64(value, UINT32_MAX, &d->downloads);
 	case 'p':
@@ -240,6 +245,7 @@ static int run(struct driver *d, int argc, char **argv, struct tl_error *err)
 		{ "stall-ms", required_argument, NULL, 's' },
 		{ "containerd", required_argument, NULL, 'c' },
 		{ "content-dir", required_argument, NULL, 'f' },
+		{ "boot-id", required_argument, NULL, 'b' },
 		{ "downloads", required_argument, NULL, 'n' },
 		{ "pull-ms", required_argument, NULL, 'p' },
 		{ "cancel-at-bytes", required_argument, NULL, 'x' },
@@ -269,7 +275,8 @@ static int run(struct driver *d, int argc, char **argv, struct tl_error *err)
 
 int main(int argc, char **argv)
 {
-	auto_driver struct driver d = { .deadline_ms = 120000,
+	auto_driver struct driver d = { .boot_id = "this-boot",
+					.deadline_ms = 120000,
 					.stall_ms = 1500,
 					.pull_ms = 120000,
 					.cancel_at_bytes = UINT64_MAX };

@@ -185,6 +185,31 @@ class Good(Case):
                           "/v2/demo/image/blobs/" + image.config_digest])
         self.assertEqual(store.leftovers(), [])
 
+    def test_what_an_earlier_boot_unpacked_is_unpacked_anew(self):
+        base = w.tar_of({"base": b"base"})
+        self.put(w.Image([base, w.tar_of({"one": b"1"})]))
+        self.put(w.Image([base, w.tar_of({"two": b"2"})]), "demo/other")
+        self.assert_pulls("--boot-id", "first")
+        self.assert_pulls("--boot-id", "first", name="demo/other:1")
+        got = self.assert_pulls("--boot-id", "second")
+        self.assertEqual((got["snapshots_reused"], got["unpacked"]), ("0", "2"))
+        self.assertEqual((got["downloaded"], len(self.snapshots())), ("0", 2))
+        got = self.assert_pulls("--boot-id", "second")
+        self.assertEqual((got["snapshots_reused"], got["unpacked"]), ("2", "0"))
+        got = self.assert_pulls("--boot-id", "second", name="demo/other:1")
+        self.assertEqual((got["snapshots_reused"], got["unpacked"]), ("1", "1"))
+
+    def test_what_an_earlier_boot_unpacked_and_something_uses_is_said(self):
+        image = self.put(w.Image([w.tar_of({"one": b"1"})]))
+        self.assert_pulls("--boot-id", "first")
+        store.ctr("snapshots", "prepare", "container", image.chain_id())
+        ok, got, text = self.pull("--boot-id", "second")
+        store.ctr("snapshots", "rm", "container")
+        self.assertFalse(ok, text)
+        self.assertEqual((got["code"], got["class"]), ("TL_E_CONTAINER_LEFTOVER", "retry"))
+        self.assertIn("'container'", got["error"])
+        self.assert_pulls("--boot-id", "second")
+
     def test_layers_of_another_image_are_shared(self):
         base = w.tar_of({"base": b"base"})
         self.put(w.Image([base, w.tar_of({"one": b"1"})]))

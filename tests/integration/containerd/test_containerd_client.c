@@ -225,19 +225,26 @@ static void a_layer_is_unpacked_committed_and_named_by_an_image(void **state)
 	auto_strv struct tl_strv names = { 0 };
 	auto_free char *got = NULL;
 	auto_free char *parent = NULL;
+	auto_kvs struct tl_kvs labels = { 0 };
+	auto_kvs struct tl_kvs stored = { 0 };
 	enum tl_ctrd_snapshot_kind kind = TL_CTRD_SNAPSHOT_UNKNOWN;
 	struct tl_error err = { 0 };
 
 	put_layer(*state, &layer);
-	assert_int_equal(tl_ctrd_snapshot_stat(*state, NULL, diff_id, &kind, NULL, &err), -ENOENT);
+	assert_int_equal(tl_ctrd_snapshot_stat(*state, NULL, diff_id, &kind, NULL, NULL, &err),
+			 -ENOENT);
 	assert_int_equal(tl_ctrd_snapshot_prepare(*state, &leased, "tl-x", "", &mounts, &err), 0);
 	assert_int_equal(mounts.n, 1);
 	assert_int_equal(tl_ctrd_diff_apply(*state, &leased, &layer, &mounts, &got, &err), 0);
 	assert_string_equal(got, diff_id);
 	assert_int_equal(tl_ctrd_snapshot_list(*state, NULL, "tl-", &names, &err), 0);
 	assert_int_equal(names.n, 1);
-	assert_int_equal(tl_ctrd_snapshot_commit(*state, &leased, diff_id, "tl-x", &err), 0);
-	assert_int_equal(tl_ctrd_snapshot_stat(*state, NULL, diff_id, &kind, &parent, &err), 0);
+	assert_int_equal(tl_kvs_add(&labels, "tl.label", "value"), 0);
+	assert_int_equal(tl_ctrd_snapshot_commit(*state, &leased, diff_id, "tl-x", &labels, &err),
+			 0);
+	assert_int_equal(
+		tl_ctrd_snapshot_stat(*state, NULL, diff_id, &kind, &parent, &stored, &err), 0);
+	assert_string_equal(tl_kvs_get(&stored, "tl.label"), "value");
 	assert_int_equal(kind, TL_CTRD_SNAPSHOT_COMMITTED);
 	assert_string_equal(parent, "");
 	assert_int_equal(tl_ctrd_image_put(*state, &leased, "tl/image:1", &layer, NULL, &err), 0);
