@@ -121,7 +121,7 @@ static int available_bytes(const char *dir, uint64_t *ret, struct tl_error *err)
 
 static int space_check(struct pull *p, const char *content_dir, struct tl_error *err)
 {
-	uint64_t needed, available;
+	uint64_t needed = 0, available = 0;
 	int r;
 
 	if (!content_dir)
@@ -194,7 +194,7 @@ static void progress_report(struct pull *p, const struct tl_pull_options *o)
 /* What a layer unpacks to is known only once it is unpacked: so the disk is watched. */
 static int reserve_check(const char *content_dir, struct tl_error *err)
 {
-	uint64_t available;
+	uint64_t available = 0;
 	int r;
 
 	if (!content_dir)
