@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include <teelaunch/cleanup.h>
+#include <teelaunch/json_scan.h>
 
 #include "../json_secret.h"
 #include "fields.h"
@@ -438,6 +439,7 @@ int verify_request_parse(enum request_kind kind, const void *body, size_t n,
 			 struct verify_request **ret, struct tl_error *err)
 {
 	auto_verify_request struct verify_request *req = request_new();
+	const char *too_much;
 	json_error_t where;
 	json_t *root;
 	int r;
@@ -447,6 +449,9 @@ int verify_request_parse(enum request_kind kind, const void *body, size_t n,
 	if (n > REQUEST_BODY_MAX)
 		return tl_fail(err, TL_E_VERIFY_TOO_LARGE, EFBIG,
 			       "the body has %zu bytes; the limit is %d", n, REQUEST_BODY_MAX);
+	too_much = tl_json_scan(body, n, NULL);
+	if (too_much)
+		return tl_fail(err, TL_E_VERIFY_TOO_LARGE, EFBIG, "the body is %s", too_much);
 	root = json_loadb(body, n, LOAD_FLAGS, &where);
 	if (!root)
 		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,

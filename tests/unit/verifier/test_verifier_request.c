@@ -154,9 +154,31 @@ static void blobs_have_their_limits(void **state)
 	refused(tl_buf_str(&body), TL_E_VERIFY_REQUEST, "limit of 16384 bytes");
 }
 
+/* A few megabytes of "[{},{},..." would cost a hundred times as much once parsed. */
+static void a_body_of_too_many_values_is_refused_before_it_is_parsed(void **state)
+{
+	static char body[2 * 150000 + 32];
+	struct verify_request *r = NULL;
+	struct tl_error err = { 0 };
+	size_t at = 0;
+
+	(void)state;
+	body[at++] = '[';
+	for (int i = 0; i < 150000; i++) {
+		body[at++] = '1';
+		body[at++] = ',';
+	}
+	body[at - 1] = ']';
+	assert_int_equal(verify_request_parse(REQUEST_CONFIDENTIAL_SPACE, body, at, &r, &err),
+			 -EFBIG);
+	assert_int_equal(err.code, TL_E_VERIFY_TOO_LARGE);
+	assert_null(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_body_of_too_many_values_is_refused_before_it_is_parsed),
 		cmocka_unit_test(a_whole_request_is_read),
 		cmocka_unit_test(the_default_audience_is_for_requests_without_audience_and_nonce),
 		cmocka_unit_test(verify_attestation_has_its_own_fields),
