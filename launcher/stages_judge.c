@@ -196,10 +196,10 @@ int stage_policy(struct launch *l, struct tl_error *err)
 		.image = &l->image.parsed,
 		.is_hardened = l->machine.is_hardened,
 	};
-	int r = tl_launch_policy_parse(&l->image.parsed.labels, &l->policy, &l->findings);
+	int r = tl_launch_policy_read(&l->image.parsed.labels, &l->policy, &l->findings);
 
-	/* Labels that can't be read allow nothing, but what needs no labels is judged. */
-	in.n_policies = r == 0;
+	/* A label that can't be read forbids the launch, but the rest is judged, too. */
+	in.n_policies = r >= 0;
 	if (r != -ENOMEM && tl_verdict(&in, &l->findings) == -ENOMEM)
 		r = -ENOMEM;
 	if (r != -ENOMEM && tl_machine_check(&l->spec, &facts, &l->findings) == -ENOMEM)

@@ -21,7 +21,6 @@ struct policy_parser {
 	struct tl_launch_policy policy;
 	const struct tl_kvs *labels;
 	struct tl_findings *findings;
-	bool is_bad;
 };
 
 /* 0 or -ENOMEM; what is wrong becomes a finding. */
@@ -44,16 +43,19 @@ static const struct choice log_policies[] = {
 #define FINDING(code_, category_, is_warning_)                                                     \
 	(&(const struct tl_finding_row){ code_, category_, TL_SOURCE_LABELS, is_warning_ })
 
-#define forbid(p, row, code, ...)                                                                  \
-	((p)->is_bad = true, tl_findings_add((p)->findings, FINDING(code, (row)->category, false), \
-					     (row)->doc.name, NULL, __VA_ARGS__))
+#define forbid(p, row, category, code, ...)                                                        \
+	((p)->policy.labels_bad |= row_bit(row),                                                   \
+	 tl_findings_add((p)->findings, FINDING(code, category, false), (row)->doc.name, NULL,     \
+			 __VA_ARGS__))
+
+static uint32_t row_bit(const struct label_row *row);
 
 static int parse_bool(struct policy_parser *p, const struct label_row *row, const char *text)
 {
 	if (bool_parse(text, (bool *)((char *)&p->policy + row->offset)))
 		return 0;
-	return forbid(p, row, TL_E_LABEL_VALUE, "image label %s is '%s'; it must be true or false",
-		      row->doc.name, text);
+	return forbid(p, row, row->category, TL_E_LABEL_VALUE,
+		      "image label %s is '%s'; it must be true or false", row->doc.name, text);
 }
 
 /* Returns 0, -EINVAL (no such word) or -ENOMEM. */
@@ -72,8 +74,8 @@ static int parse_log_policy(struct policy_parser *p, const struct label_row *row
 
 	if (r != -EINVAL)
 		return r;
-	return forbid(p, row, TL_E_LABEL_VALUE, "image label %s is '%s'; it must be %s",
-		      row->doc.name, text, row->doc.type);
+	return forbid(p, row, row->category, TL_E_LABEL_VALUE,
+		      "image label %s is '%s'; it must be %s", row->doc.name, text, row->doc.type);
 }
 
 static int parse_legacy_monitoring(struct policy_parser *p, const struct label_row *row,
@@ -86,21 +88,20 @@ static int parse_legacy_monitoring(struct policy_parser *p, const struct label_r
 		[TL_LOG_POLICY_NEVER] = { TL_MONITORING_NONE, TL_MONITORING_NONE },
 		[TL_LOG_POLICY_DEBUG_ONLY] = { TL_MONITORING_NONE, TL_MONITORING_MEMORY_ONLY },
 	};
-	static const struct label_row both = { .doc = { .name = LABEL_LEGACY_MONITORING },
-					       .category = "label-monitoring-both" };
 	unsigned int when;
 	int r;
 
 	if (tl_kvs_get(p->labels, LABEL_HARDENED_MONITORING) ||
 	    tl_kvs_get(p->labels, LABEL_DEBUG_MONITORING))
-		return forbid(p, &both, TL_E_LABEL_MONITORING_BOTH,
+		return forbid(p, row, "label-monitoring-both", TL_E_LABEL_MONITORING_BOTH,
 			      "image label %s can't stand beside hardened_monitoring or "
 			      "debug_monitoring",
 			      row->doc.name);
 	r = when_read(text, &when);
 	if (r == -EINVAL)
-		return forbid(p, row, TL_E_LABEL_VALUE, "image label %s is '%s'; it must be %s",
-			      row->doc.name, text, row->doc.type);
+		return forbid(p, row, row->category, TL_E_LABEL_VALUE,
+			      "image label %s is '%s'; it must be %s", row->doc.name, text,
+			      row->doc.type);
 	if (r)
 		return r;
 	p->policy.hardened_monitoring = levels[when].hardened;
@@ -116,8 +117,8 @@ static int parse_monitoring(struct policy_parser *p, const struct label_row *row
 	if (tl_kvs_get(p->labels, LABEL_LEGACY_MONITORING) ||
 	    choice_parse(monitoring_levels, text, true, field))
 		return 0;
-	return forbid(p, row, TL_E_LABEL_VALUE, "image label %s is '%s'; it must be %s",
-		      row->doc.name, text, row->doc.type);
+	return forbid(p, row, row->category, TL_E_LABEL_VALUE,
+		      "image label %s is '%s'; it must be %s", row->doc.name, text, row->doc.type);
 }
 
 static int element_warn(struct policy_parser *p, const struct label_row *row, const char *element,
@@ -212,6 +213,13 @@ static const struct label_row label_rows[] = {
 	  "label-cgroups-bool" },
 };
 
+_Static_assert(TL_ARRAY_SIZE(label_rows) <= 32, "labels_bad has a bit a row");
+
+static uint32_t row_bit(const struct label_row *row)
+{
+	return UINT32_C(1) << (row - label_rows);
+}
+
 static const char *label_name(size_t i)
 {
 	return i < TL_ARRAY_SIZE(label_rows) ? label_rows[i].doc.name : NULL;
@@ -248,14 +256,14 @@ static int row_parse(struct policy_parser *p, const struct label_row *row)
 	if (!text)
 		return 0;
 	if (strlen(text) > TL_LABEL_BYTES_MAX)
-		return forbid(p, row, TL_E_LABEL_LIMIT,
+		return forbid(p, row, row->category, TL_E_LABEL_LIMIT,
 			      "image label %s has %zu bytes; at most %d are allowed", row->doc.name,
 			      strlen(text), TL_LABEL_BYTES_MAX);
 	return row->parse(p, row, text);
 }
 
-int tl_launch_policy_parse(const struct tl_kvs *labels, struct tl_launch_policy *ret,
-			   struct tl_findings *findings)
+int tl_launch_policy_read(const struct tl_kvs *labels, struct tl_launch_policy *ret,
+			  struct tl_findings *findings)
 {
 	struct policy_parser p = {
 		.policy = { .origin = "image labels",
@@ -269,14 +277,26 @@ int tl_launch_policy_parse(const struct tl_kvs *labels, struct tl_launch_policy 
 		r = row_parse(&p, &label_rows[i]);
 	for (size_t i = 0; !r && i < labels->n; i++)
 		r = unknown_label_warn(&p, labels->items[i].key);
-	if (!r && p.is_bad)
-		r = -EINVAL;
 	if (r) {
 		tl_launch_policy_done(&p.policy);
 		return r;
 	}
 	*ret = p.policy;
-	return 0;
+	return p.policy.labels_bad ? 1 : 0;
+}
+
+int tl_launch_policy_parse(const struct tl_kvs *labels, struct tl_launch_policy *ret,
+			   struct tl_findings *findings)
+{
+	struct tl_launch_policy policy;
+	int r = tl_launch_policy_read(labels, &policy, findings);
+
+	if (r == 0)
+		*ret = policy;
+	if (r != 1)
+		return r;
+	tl_launch_policy_done(&policy);
+	return -EINVAL;
 }
 
 void tl_launch_policy_done(struct tl_launch_policy *policy)
@@ -286,6 +306,14 @@ void tl_launch_policy_done(struct tl_launch_policy *policy)
 	tl_strv_done(&policy->allow_envs);
 	tl_strv_done(&policy->allow_mounts);
 	*policy = (struct tl_launch_policy){ 0 };
+}
+
+bool tl_launch_policy_is_bad(const struct tl_launch_policy *policy, const char *suffix)
+{
+	for (size_t i = 0; i < TL_ARRAY_SIZE(label_rows); i++)
+		if (strcmp(label_rows[i].doc.name + strlen(TL_LABEL_PREFIX), suffix) == 0)
+			return policy->labels_bad & row_bit(&label_rows[i]);
+	return false;
 }
 
 const char *tl_log_policy_name(enum tl_log_policy policy)

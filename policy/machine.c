@@ -120,7 +120,11 @@ static int rule_features(struct machine_judge *j)
 	int r = 0;
 
 	for (size_t i = 0; !r && i < TL_ARRAY_SIZE(features); i++) {
-		if (j->facts->features & features[i].feature || !features[i].is_used(j->spec))
+		/* A value that couldn't be read still asks for what its key is for. */
+		bool is_asked = features[i].is_used(j->spec) ||
+				tl_launch_spec_is_bad(j->spec, features[i].key);
+
+		if (j->facts->features & features[i].feature || !is_asked)
 			continue;
 		if (!features[i].is_warning)
 			r = deny(j, TL_E_FEATURE, features[i].category, features[i].key,

@@ -98,13 +98,14 @@ static int tmpfs_check(struct mount_parser *p, enum mount_option which, const ch
 	return mount_finding(p, category, "has %s '%s'; it must be tmpfs", name, value);
 }
 
+/* @ret stays NULL if there is none. */
 static int destination_read(struct mount_parser *p, char **ret)
 {
 	const char *value = p->values[OPTION_DESTINATION];
 	auto_free char *rooted = NULL;
 
 	if (tl_str_is_empty(value))
-		return mount_finding(p, "mount-destination-missing", "has no destination");
+		return 0;
 	/* A relative destination counts from the root, whatever its dots say. */
 	rooted = malloc(strlen(value) + 2);
 	if (!rooted)
@@ -131,23 +132,37 @@ static int size_read(struct mount_parser *p, uint64_t *ret)
 			     value);
 }
 
-static int mount_push(struct tl_mounts *mounts, struct tl_mount mount)
+static int mount_push(struct tl_mounts *mounts, char *consume_destination, uint64_t size_bytes)
 {
 	struct tl_mount *items = reallocarray(mounts->items, mounts->n + 1, sizeof(*items));
 
 	if (!items) {
-		free(mount.destination);
+		free(consume_destination);
 		return -ENOMEM;
 	}
-	items[mounts->n++] = mount;
+	items[mounts->n++] = (struct tl_mount){ consume_destination, size_bytes };
 	mounts->items = items;
 	return 0;
 }
 
+/* What must be there. Not asked after a mistyped option: it may be just that one. */
+static int required_check(struct mount_parser *p)
+{
+	int r = tmpfs_check(p, OPTION_TYPE, "mount-type");
+
+	if (!r)
+		r = tmpfs_check(p, OPTION_SOURCE, "mount-source");
+	if (!r && tl_str_is_empty(p->values[OPTION_DESTINATION]))
+		r = mount_finding(p, "mount-destination-missing", "has no destination");
+	return r;
+}
+
+/* A bad mount is kept, too, if it has a destination: where it would go is judged all the same. */
 static int mount_parse(struct mount_parser *p, const char *text)
 {
 	auto_strv struct tl_strv options = { 0 };
-	struct tl_mount mount = { 0 };
+	auto_free char *destination = NULL;
+	uint64_t size_bytes = 0;
 	int r = list_split(text, ',', false, TL_SPEC_LIST_MAX, &options);
 
 	if (r == -E2BIG)
@@ -155,21 +170,14 @@ static int mount_parse(struct mount_parser *p, const char *text)
 				     TL_SPEC_LIST_MAX);
 	if (!r)
 		r = options_parse(p, &options);
-	/* A mistyped option would make the rest complain about what is there. */
-	if (r)
-		return r == -EINVAL ? 0 : r;
-	r = tmpfs_check(p, OPTION_TYPE, "mount-type");
 	if (!r)
-		r = tmpfs_check(p, OPTION_SOURCE, "mount-source");
-	if (!r)
-		r = destination_read(p, &mount.destination);
-	if (!r)
-		r = size_read(p, &mount.size_bytes);
-	if (r) {
-		free(mount.destination);
+		r = required_check(p);
+	if (r == -ENOMEM)
 		return r;
-	}
-	return mount_push(&p->mounts, mount);
+	r = destination_read(p, &destination);
+	if (!r)
+		r = size_read(p, &size_bytes);
+	return r || !destination ? r : mount_push(&p->mounts, take_ptr(destination), size_bytes);
 }
 
 int mounts_parse(const char *key, const char *text, struct tl_mounts *ret,
@@ -186,10 +194,10 @@ int mounts_parse(const char *key, const char *text, struct tl_mounts *ret,
 		p.number++;
 		r = mount_parse(&p, mounts.items[p.number - 1]);
 	}
-	if (r || p.is_bad) {
+	if (r) {
 		mounts_done(&p.mounts);
-		return r ? r : -EINVAL;
+		return r;
 	}
 	*ret = p.mounts;
-	return 0;
+	return p.is_bad;
 }

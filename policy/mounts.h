@@ -8,8 +8,8 @@
  * Read the mounts; every problem of every mount becomes a finding for @key.
  *
  * @text  a string without NUL, of any bytes
- * @ret   set on success only
- * Returns 0, -EINVAL (findings were added) or -ENOMEM.
+ * @ret   set when 0 or 1 is returned; at 1 it also holds the bad mounts that have a destination
+ * Returns 0, 1 (findings that forbid were added) or -ENOMEM.
  */
 int mounts_parse(const char *key, const char *text, struct tl_mounts *ret,
 		 struct tl_findings *findings);

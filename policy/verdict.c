@@ -148,29 +148,41 @@ static int rule_env(struct judge *j)
 	return r;
 }
 
+/* A value that couldn't be read still asks for what its key is for. */
+static bool is_asked(const struct judge *j, bool is_set, const char *key)
+{
+	return is_set || tl_launch_spec_is_bad(j->spec, key);
+}
+
 static int rule_cmd(struct judge *j)
 {
-	if (!j->spec->cmd.n || j->policy->allow_cmd)
+	if (!is_asked(j, j->spec->cmd.n > 0, "tee-cmd") || j->policy->allow_cmd)
 		return 0;
 	return deny(j, TL_E_DENIED_CMD, "cmd", "tee-cmd",
 		    "tee-cmd: CMD is not allowed to be overridden on this image");
 }
 
-static int rule_log(struct judge *j)
+static int log_deny(struct judge *j, const char *category, const char *why)
 {
 	const char *key = "tee-container-log-redirect";
 
-	if (j->spec->log_redirect == TL_LOG_NOWHERE)
+	if (tl_launch_spec_is_bad(j->spec, key))
+		return deny(j, TL_E_DENIED_LOG, category, key, "%s: %s", key, why);
+	return deny(j, TL_E_DENIED_LOG, category, key, "%s is '%s': %s", key,
+		    tl_log_redirect_name(j->spec->log_redirect), why);
+}
+
+static int rule_log(struct judge *j)
+{
+	bool is_redirected = j->spec->log_redirect != TL_LOG_NOWHERE;
+
+	if (!is_asked(j, is_redirected, "tee-container-log-redirect"))
 		return 0;
 	if (j->policy->log_policy == TL_LOG_POLICY_NEVER)
-		return deny(j, TL_E_DENIED_LOG, "log-never", key,
-			    "%s is '%s': logging redirection not allowed by image", key,
-			    tl_log_redirect_name(j->spec->log_redirect));
+		return log_deny(j, "log-never", "logging redirection not allowed by image");
 	if (j->policy->log_policy == TL_LOG_POLICY_DEBUG_ONLY && j->is_hardened)
-		return deny(j, TL_E_DENIED_LOG, "log-debugonly", key,
-			    "%s is '%s': logging redirection only allowed on debug environment "
-			    "by image",
-			    key, tl_log_redirect_name(j->spec->log_redirect));
+		return log_deny(j, "log-debugonly",
+				"logging redirection only allowed on debug environment by image");
 	return 0;
 }
 
@@ -178,7 +190,18 @@ static int rule_monitoring(struct judge *j)
 {
 	enum tl_monitoring most =
 		j->is_hardened ? j->policy->hardened_monitoring : j->policy->debug_monitoring;
+	const char *label = j->is_hardened ? "hardened_monitoring" : "debug_monitoring";
+	bool is_bad = is_asked(j, false, "tee-monitoring-enable") ||
+		      is_asked(j, false, "tee-monitoring-memory-enable");
 
+	if (tl_launch_policy_is_bad(j->policy, "monitoring_memory_allow") ||
+	    tl_launch_policy_is_bad(j->policy, label))
+		return 0;
+	if (is_bad && most == TL_MONITORING_NONE)
+		return deny(j, TL_E_DENIED_MONITORING, "monitoring", "tee-monitoring-enable",
+			    "error verifying monitoring config: this image allows none on %s "
+			    "machines",
+			    j->is_hardened ? "hardened" : "debug");
 	if (j->spec->monitoring <= most)
 		return 0;
 	return deny(j, TL_E_DENIED_MONITORING, "monitoring", "tee-monitoring-enable",
@@ -271,8 +294,14 @@ static int mount_check(struct judge *j, const char *destination)
 
 static int rule_mounts(struct judge *j)
 {
+	const struct tl_strv *allowed = &j->policy->allow_mounts;
 	int r = 0;
 
+	/* Those that could be read are judged one by one. */
+	if (!allowed->n && is_asked(j, false, "tee-mount") && !j->spec->mounts.n)
+		return deny(j, TL_E_DENIED_MOUNT, "mount:not-in-allowlist", "tee-mount",
+			    "tee-mount: destination mount points are not allowed: policy only "
+			    "allows mounts in the following paths: []");
 	for (size_t i = 0; !r && i < j->spec->mounts.n; i++)
 		r = mount_check(j, j->spec->mounts.items[i].destination);
 	return r;
@@ -280,7 +309,8 @@ static int rule_mounts(struct judge *j)
 
 static int rule_capabilities(struct judge *j)
 {
-	if (!j->spec->added_capabilities.n || j->policy->allow_capabilities)
+	if (!is_asked(j, j->spec->added_capabilities.n > 0, "tee-added-capabilities") ||
+	    j->policy->allow_capabilities)
 		return 0;
 	return deny(j, TL_E_DENIED_CAPABILITIES, "caps", "tee-added-capabilities",
 		    "tee-added-capabilities: additional capabilities are not allowed");
@@ -288,7 +318,7 @@ static int rule_capabilities(struct judge *j)
 
 static int rule_cgroups(struct judge *j)
 {
-	if (!j->spec->is_cgroup_ns || j->policy->allow_cgroups)
+	if (!is_asked(j, j->spec->is_cgroup_ns, "tee-cgroup-ns") || j->policy->allow_cgroups)
 		return 0;
 	return deny(j, TL_E_DENIED_CGROUPS, "cgroups", "tee-cgroup-ns",
 		    "tee-cgroup-ns: cgroups usage is not allowed");
@@ -334,14 +364,37 @@ static int rule_image_ports(struct judge *j)
 static const struct {
 	rule *check;
 	enum { ALWAYS, EACH_POLICY, IMAGE } when;
+	const char *label; /* nothing is said where it couldn't be read; NULL: the rule looks */
 } rules[] = {
-	{ rule_image_ref, ALWAYS },         { rule_env_names, ALWAYS },
-	{ rule_env, EACH_POLICY },          { rule_cmd, EACH_POLICY },
-	{ rule_log, EACH_POLICY },          { rule_monitoring, EACH_POLICY },
-	{ rule_protected_mounts, ALWAYS },  { rule_mounts, EACH_POLICY },
-	{ rule_capabilities, EACH_POLICY }, { rule_cgroups, EACH_POLICY },
-	{ rule_image_env, IMAGE },          { rule_image_ports, IMAGE },
+	{ rule_image_ref, ALWAYS, NULL },
+	{ rule_env_names, ALWAYS, NULL },
+	{ rule_env, EACH_POLICY, "allow_env_override" },
+	{ rule_cmd, EACH_POLICY, "allow_cmd_override" },
+	{ rule_log, EACH_POLICY, "log_redirect" },
+	{ rule_monitoring, EACH_POLICY, NULL },
+	{ rule_protected_mounts, ALWAYS, NULL },
+	{ rule_mounts, EACH_POLICY, "allow_mount_destinations" },
+	{ rule_capabilities, EACH_POLICY, "allow_capabilities" },
+	{ rule_cgroups, EACH_POLICY, "allow_cgroups" },
+	{ rule_image_env, IMAGE, NULL },
+	{ rule_image_ports, IMAGE, NULL },
 };
+
+/* What was refused when it was read has its finding; without it there would be no denial here. */
+static bool is_any_bad(const struct tl_verdict_input *in)
+{
+	for (size_t i = 0; i < in->n_policies; i++)
+		if (in->policies[i].labels_bad)
+			return true;
+	return in->spec->keys_bad != 0;
+}
+
+static int rule_ask(struct judge *j, size_t i)
+{
+	if (rules[i].label && tl_launch_policy_is_bad(j->policy, rules[i].label))
+		return 0;
+	return rules[i].check(j);
+}
 
 int tl_verdict(const struct tl_verdict_input *in, struct tl_findings *findings)
 {
@@ -350,6 +403,7 @@ int tl_verdict(const struct tl_verdict_input *in, struct tl_findings *findings)
 		.image = in->image,
 		.findings = findings,
 		.is_hardened = in->is_hardened,
+		.is_denied = is_any_bad(in),
 	};
 	int r = 0;
 
@@ -360,7 +414,7 @@ int tl_verdict(const struct tl_verdict_input *in, struct tl_findings *findings)
 
 		for (size_t k = 0; !r && k < times; k++) {
 			j.policy = rules[i].when == EACH_POLICY ? &in->policies[k] : NULL;
-			r = rules[i].check(&j);
+			r = rule_ask(&j, i);
 		}
 	}
 	if (r)

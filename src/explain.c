@@ -249,12 +249,13 @@ static int policy_load(struct explain *e, struct tl_error *err)
 
 	if (r || !has_labels)
 		return r;
-	r = tl_launch_policy_parse(e->has_image ? &e->image_config.labels : &labels, &e->policy,
-				   &e->findings);
+	r = tl_launch_policy_read(e->has_image ? &e->image_config.labels : &labels, &e->policy,
+				  &e->findings);
 	e->has_policy = r == 0;
-	if (r == -EINVAL)
+	e->is_policy_judged = r >= 0;
+	if (r == 1)
 		e->verdict = EXPLAIN_INVALID;
-	return r == -EINVAL ? 0 : r;
+	return r == 1 ? 0 : r;
 }
 
 static int spec_load(struct explain *e, struct tl_error *err)
@@ -278,7 +279,7 @@ static int judge(struct explain *e)
 	const struct tl_verdict_input in = {
 		.spec = &e->spec,
 		.policies = &e->policy,
-		.n_policies = e->has_policy,
+		.n_policies = e->is_policy_judged,
 		.image = e->has_image ? &e->image_config : NULL,
 		.is_hardened = !e->is_debug,
 	};

@@ -39,6 +39,7 @@ struct explain {
 	bool has_image; /* an image configuration was given and could be read */
 	struct tl_launch_policy policy;
 	bool has_policy;
+	bool is_policy_judged; /* also one that couldn't be read whole */
 	struct tl_findings findings;
 	enum explain_verdict verdict;
 };

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <teelaunch/findings.h>
 #include <teelaunch/launch_spec.h>
@@ -32,6 +33,7 @@ struct tl_launch_policy {
 	bool allow_cmd;
 	bool allow_capabilities;
 	bool allow_cgroups;
+	uint32_t labels_bad; /* bit i: row i of tl_launch_policy_label() was refused */
 };
 
 /**
@@ -45,11 +47,26 @@ struct tl_launch_policy {
  */
 int tl_launch_policy_parse(const struct tl_kvs *labels, struct tl_launch_policy *ret,
 			   struct tl_findings *findings);
+
+/**
+ * As tl_launch_policy_parse(), but what is refused is also read as far as it can be, so that the
+ * rest can be judged too. tl_verdict() denies under such a policy, and leaves out the rules that
+ * hang on a refused label: nobody knows what its author meant.
+ *
+ * @ret  set when 0 or 1 is returned
+ *
+ * Returns 0, 1 when at least one finding forbids, or -ENOMEM.
+ */
+int tl_launch_policy_read(const struct tl_kvs *labels, struct tl_launch_policy *ret,
+			  struct tl_findings *findings);
 void tl_launch_policy_done(struct tl_launch_policy *policy);
 #define auto_launch_policy __attribute__((cleanup(tl_launch_policy_done)))
 
 /** "debugonly", "always", "never". */
 const char *tl_log_policy_name(enum tl_log_policy policy);
+
+/** Was the label TL_LABEL_PREFIX @suffix refused when the policy was read? */
+bool tl_launch_policy_is_bad(const struct tl_launch_policy *policy, const char *suffix);
 
 /** Row @i of the label table; NULL past the end. */
 const struct tl_key_doc *tl_launch_policy_label(size_t i);

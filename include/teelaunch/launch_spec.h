@@ -70,6 +70,8 @@ struct tl_launch_spec {
 	bool is_gca_refresh_disabled;
 	bool is_gpu_driver_wanted;
 	uint32_t keys_set; /* bit i: row i of tl_launch_spec_key() was in the document */
+	uint32_t
+		keys_bad; /* bit i: what row i says was refused; 0 in a spec that may be launched */
 };
 
 /* What the image decides about reading the attributes. Zero is the default. */
@@ -95,14 +97,18 @@ int tl_launch_spec_parse(const char *text, size_t n, const struct tl_launch_spec
  * As tl_launch_spec_parse(), but what is refused is also read as far as it can be, so that the rest
  * can be judged too and all reasons told at once.
  *
- * @ret  set when 0 or 1 is returned. At 1 it must not be launched: a key with a forbidding finding
- *       is as if absent, even a required one (@image_ref may be NULL).
+ * @ret  set when 0 or 1 is returned. At 1 it must not be launched: what couldn't be read is as if
+ *       absent, even a required key (@image_ref may be NULL), and is marked in @keys_bad; limits of
+ *       numbers may be passed.
  *
  * Returns 0, 1 when at least one finding forbids, or -ENOMEM.
  */
 int tl_launch_spec_read(const char *text, size_t n, const struct tl_launch_spec_options *options,
 			struct tl_launch_spec *ret, struct tl_findings *findings);
 void tl_launch_spec_done(struct tl_launch_spec *spec);
+
+/** Was @key, a row's name, refused when the spec was read? It still asks for what it is for. */
+bool tl_launch_spec_is_bad(const struct tl_launch_spec *spec, const char *key);
 #define auto_launch_spec __attribute__((cleanup(tl_launch_spec_done)))
 
 /* The spellings of contract and measurement: "Always", "cloud_logging", "memoryOnly". */

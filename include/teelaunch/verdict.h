@@ -29,8 +29,9 @@ struct tl_verdict_input {
  * variable names, env, cmd, log, monitoring, mounts, capabilities, cgroups, the image's own
  * variables and ports. Refused whatever a policy says: mounts at "/", or at or below /proc, /sys,
  * /dev and /run/container_launcher; an override of HOSTNAME; names no verifier accepts; an image
- * reference that tl_image_ref_parse() refuses. The spec may be one of which only a part could be
- * read.
+ * reference that tl_image_ref_parse() refuses. Spec and policies may be such of which only a part
+ * could be read: then it is denied in any case, and a key that couldn't be read counts as one that
+ * asks for what it is for.
  *
  * Returns 0 if allowed (there may be warnings), -EPERM if not, or -ENOMEM.
  */

@@ -9,7 +9,7 @@
 
 static void spec_check(const struct tl_launch_spec *spec)
 {
-	FUZZ_CHECK(*spec->image_ref);
+	FUZZ_CHECK(*spec->image_ref && !spec->keys_bad);
 	FUZZ_CHECK(spec->cmd.n <= TL_SPEC_ARGS_MAX && spec->envs.n <= TL_SPEC_ENVS_MAX);
 	FUZZ_CHECK(spec->dev_shm_size_kb <= INT64_MAX);
 	FUZZ_CHECK(!spec->ita_region || *spec->ita_region);

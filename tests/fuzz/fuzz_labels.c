@@ -2,6 +2,8 @@
 /* The image's labels: a policy that can be read allows at most what it says. */
 #include "fuzz.h"
 
+#include <errno.h>
+
 #include <teelaunch/image_config.h>
 #include <teelaunch/verdict.h>
 
@@ -15,8 +17,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (tl_labels_parse((const char *)data, size, &labels, NULL) < 0)
 		return 0;
-	if (tl_launch_policy_parse(&labels, &policy, &findings) < 0) {
-		FUZZ_CHECK(tl_findings_forbid(&findings) && !policy.origin);
+	if (tl_launch_policy_read(&labels, &policy, &findings) != 0) {
+		FUZZ_CHECK(tl_findings_forbid(&findings) && policy.labels_bad);
+		FUZZ_CHECK(tl_verdict(&in, &findings) == -EPERM);
 		return 0;
 	}
 	FUZZ_CHECK(!tl_findings_forbid(&findings));
