@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The verbs of teelaunchd and their options, as tables: one row a verb, one row an option. Options
+ * are "--name value" pairs; they are the image's word, on the command line of a unit.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdio.h>
+
+#define EXIT_USAGE 1
+
+struct option_row {
+	const char *name, *arg;
+	size_t offset;                                /* of the field in the verb's own struct */
+	int (*parse)(const char *value, void *field); /* 0 or negative errno; NULL: a string */
+	const char *help;
+};
+
+#define OPTION(type, name, arg, member, parse, help)                                               \
+	{                                                                                          \
+		"--" name, arg, offsetof(type, member), parse, help                                \
+	}
+
+struct verb {
+	const char *name, *summary, *exit_status; /* the texts of its --help */
+	const struct option_row *rows;
+	size_t rows_n;
+	/* @argv: the words after the verb. Returns the exit status of the process. */
+	int (*run)(const struct verb *verb, int argc, char **argv);
+};
+
+/** Set the fields of @arguments; what isn't given stays. -EINVAL, said on standard error. */
+int options_parse(const struct verb *verb, void *arguments, int argc, char **argv);
+void options_help(const struct verb *verb, FILE *to);
+
+/* Parsers that verbs share; @field is named by the type. */
+int parse_ms(const char *value, void *field);        /* uint64_t; at most a day */
+int parse_budget_ms(const char *value, void *field); /* the same, at least 1 */
+int parse_absolute(const char *value, void *field);  /* const char *, an absolute path */
+/** const char *: a row whose parser sets the level of the log; error, warning, info, debug. */
+int parse_log_level(const char *value, void *field);
+
+/**
+ * The process will hold secrets: no core dump, no ptrace by others, nothing for the world, and
+ * nothing of the environment but where the service manager listens.
+ */
+void process_harden(void);
