@@ -479,7 +479,59 @@ def an_answer_cut_short_is_an_error():
     through_proxy(rule, r"^TL07\d\d fatal ")
 
 
+def what_is_sealed_opens_in_this_boot_only():
+    """S27: any register of the policy that changes closes it, and so does a reset."""
+    with World() as world:
+        def unseals():
+            world.works("unseal")
+            return read(world.path("out", "unsealed")) == read(world.path("out", "secret"))
+
+        world.works("seal")
+        assert len(set(read(world.path("out", "secret")))) > 8
+        assert read(world.path("out", "secret")) not in read(world.path("out", "blob"))
+        assert unseals() and unseals()
+        # systemd-pcrphase and the launch record extend these while the system runs.
+        for pcr in (11, 15):
+            run("tpm2_pcrextend", "%d:sha256=%s" % (pcr, "33" * 32))
+        assert unseals()
+        world.reset()
+        # The same firmware has measured the same boot: the registers are as they were.
+        world.fails("^TL0721 fatal .*integrity", "unseal")
+
+
+def a_register_that_changes_closes_what_is_sealed():
+    for pcr in (0, 2, 4, 7, 8, 9, 12, 13):
+        with World() as world:
+            world.works("seal")
+            run("tpm2_pcrextend", "%d:sha256=%s,sha384=%s" % (pcr, "33" * 32, "33" * 48))
+            world.fails("^TL0721 fatal .*policy", "unseal")
+
+
+def a_blob_that_was_changed_is_refused():
+    with World() as world:
+        world.works("seal")
+        blob = read(world.path("out", "blob"))
+        for bad in (b"", blob[:7], blob[:-1], blob + b"x", b"X" + blob[1:],
+                    blob[:20] + bytes([blob[20] ^ 1]) + blob[21:],
+                    blob[:-10] + bytes([blob[-10] ^ 1]) + blob[-9:]):
+            world.file("out/blob", bad)
+            world.fails("^TL0721 fatal", "unseal")
+        # Another TPM knows nothing of it, even in the same state of boot.
+        with World() as other:
+            shutil.copy(world.file("out/blob", blob), other.path("out", "blob"))
+            other.fails("^TL0721 fatal", "unseal")
+
+
+def sealing_needs_a_bank_that_binds():
+    with World("--banks", "sha1") as world:
+        world.fails("^TL0706 fatal", "seal")
+
+
 TESTS = [
+    what_is_sealed_opens_in_this_boot_only,
+    a_register_that_changes_closes_what_is_sealed,
+    a_blob_that_was_changed_is_refused,
+    sealing_needs_a_bank_that_binds,
     a_launch_is_in_the_registers_and_quoted,
     one_bank_is_enough,
     two_hundred_quotes_leave_nothing_behind,

@@ -9,6 +9,8 @@
  * quotes    the same, then 200 evidences
  * pause     measure one event, print "ready", wait for a line, measure the rest
  * late      measure a launch, print "ready", wait for a line, one evidence
+ * seal      seal 32 bytes of the TPM's generator: OUT/secret, OUT/blob
+ * unseal    open OUT/blob: OUT/unsealed
  * Prints warnings as "warning: ..." and ends with "ok" or, exit code 1, "TL0702 retry message".
  */
 #include <errno.h>
@@ -20,6 +22,7 @@
 #include <teelaunch/file.h>
 #include <teelaunch/launch_events.h>
 #include <teelaunch/tee.h>
+#include <teelaunch/tpm_seal.h>
 
 #define N_QUOTES 200
 
@@ -166,6 +169,47 @@ static int run_open(struct tl_tee *tee, const char *mode, const char *out, struc
 	return r;
 }
 
+static int run_seal(struct tl_sealer *s, const char *out, struct tl_error *err)
+{
+	auto_secret struct tl_secret secret = { 0 };
+	auto_buf struct tl_buf blob = { 0 };
+	uint8_t bytes[32];
+	int r = tl_sealer_random(s, bytes, sizeof(bytes), err);
+
+	tl_buf_init(&blob, TL_SEAL_BLOB_MAX);
+	if (r == 0 && tl_secret_set(&secret, bytes, sizeof(bytes)) == 0)
+		r = tl_seal(s, &secret, &blob, err);
+	if (r == 0)
+		r = write_file(out, "secret", "", bytes, sizeof(bytes));
+	return r < 0 ? r : write_file(out, "blob", "", blob.data, blob.len_bytes);
+}
+
+static int run_unseal(struct tl_sealer *s, const char *out, struct tl_error *err)
+{
+	auto_secret struct tl_secret secret = { 0 };
+	auto_buf struct tl_buf blob = { 0 }, path = { 0 };
+	int r;
+
+	tl_buf_init(&blob, TL_SEAL_BLOB_MAX);
+	tl_buf_init(&path, 4096);
+	r = tl_buf_printf(&path, "%s/blob", out);
+	if (r == 0)
+		r = tl_file_read(tl_buf_str(&path), &blob, err);
+	if (r == 0)
+		r = tl_unseal(s, blob.data, blob.len_bytes, &secret, err);
+	return r < 0 ? r : write_file(out, "unsealed", "", secret.bytes, secret.len_bytes);
+}
+
+static int run_sealer(const char *mode, const char *tcti, const char *out, struct tl_error *err)
+{
+	auto_sealer struct tl_sealer *s = NULL;
+	int r = tl_sealer_open(tcti, &s, err);
+
+	if (r < 0)
+		return r;
+	return strcmp(mode, "seal") == 0 ? run_seal(s, out, err) : run_unseal(s, out, err);
+}
+
 int main(int argc, char **argv)
 {
 	struct tl_tpm_options options = { 0 };
@@ -178,8 +222,11 @@ int main(int argc, char **argv)
 	options.tcti = argv[2];
 	options.firmware_log = argv[3];
 	options.ak_chain = argc > 5 ? argv[5] : NULL;
-	r = tl_tpm_open(&options, &tee, &err);
-	if (r >= 0)
+	if (strstr(argv[1], "seal"))
+		r = argc > 4 ? run_sealer(argv[1], argv[2], argv[4], &err) : -EINVAL;
+	else
+		r = tl_tpm_open(&options, &tee, &err);
+	if (r >= 0 && tee)
 		r = run_open(tee, argv[1], argc > 4 ? argv[4] : NULL, &err);
 	if (r < 0) {
 		printf("TL%04d %s %s\n", (int)err.code, tl_class_name(err.class), err.msg);
