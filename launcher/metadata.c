@@ -10,6 +10,7 @@
 #include <teelaunch/clock.h>
 #include <teelaunch/encoding.h>
 #include <teelaunch/http.h>
+#include <teelaunch/json_scan.h>
 #include <teelaunch/str.h>
 
 #include "attest/json_secret.h"
@@ -326,7 +327,9 @@ static int fail_token(struct tl_error *err, const char *path, const char *what)
 static int access_token_parse(struct metadata *m, const struct tl_buf *body, uint64_t now_ms,
 			      struct tl_error *err)
 {
-	json_auto_t *doc = json_loadb(tl_buf_str(body), body->len_bytes, 0, NULL);
+	json_auto_t *doc = tl_json_scan(tl_buf_str(body), body->len_bytes, NULL)
+				   ? NULL
+				   : json_loadb(tl_buf_str(body), body->len_bytes, 0, NULL);
 	const json_t *token = json_object_get(doc, "access_token");
 	const json_t *life = json_object_get(doc, "expires_in");
 	json_int_t life_s = json_is_integer(life) ? json_integer_value(life) : 0;

@@ -69,6 +69,9 @@ static const struct option_row rows[] = {
 	  "PEM: roots of attestation keys; NAME becomes the claim hwmodel (needed)" },
 	{ "ak-intermediates", "FILE", OPTION_LIST, AT(verifier.ak_intermediates), 0,
 	  "PEM: certificates between attestation keys and roots" },
+	{ "reference", "FILE", OPTION_LIST, AT(verifier.references), 0,
+	  ".measurements.json of an image that may boot; any other is refused (which image booted "
+	  "isn't judged)" },
 	{ "challenge-key", "FILE", OPTION_TEXT, AT(verifier.challenge_key), 0,
 	  "32 bytes or more that all replicas share (random, for this process alone)" },
 	{ "challenge-ttl-s", "N", OPTION_SECONDS, AT(verifier.challenge_ttl_s), CHALLENGE_TTL_S_MAX,
@@ -76,9 +79,9 @@ static const struct option_row rows[] = {
 	{ "token-ttl-s", "N", OPTION_SECONDS, AT(verifier.token_ttl_s), TOKEN_TTL_S_MAX,
 	  "life of a token (3600)" },
 	{ "swname", "TEXT", OPTION_TEXT, AT(verifier.swname), 0,
-	  "claim swname; not checked against reference values (" SWNAME_DEFAULT ")" },
+	  "claim swname; the family of software that the images belong to (" SWNAME_DEFAULT ")" },
 	{ "swversion", "TEXT", OPTION_TEXT, AT(verifier.swversion), 0,
-	  "claim swversion; not checked against reference values (empty)" },
+	  "claim swversion, unless --reference gives it (empty)" },
 	{ "identity-jwks", "FILE", OPTION_TEXT, AT(verifier.identity_jwks), 0,
 	  "keys that sign identity tokens; without it they are not looked at and "
 	  "google_service_accounts is empty" },
@@ -178,11 +181,12 @@ static int settings_check(const struct settings *s, struct tl_error *err)
 static void on_decided(void *ctx, const struct verifier_decision *d)
 {
 	(void)ctx;
-	tl_log_event(d->is_accepted ? LOG_INFO : LOG_WARNING, "verifier.decided",
-		     "verdict=%s codes='%s' hwmodel='%s' instance='%s' image='%s' took_ms=%" PRIu64
-		     " reason='%s'",
-		     d->is_accepted ? "accepted" : "refused", d->codes, d->anchor, d->instance,
-		     d->image, d->took_ms, d->reason);
+	tl_log_event(
+		d->is_accepted ? LOG_INFO : LOG_WARNING, "verifier.decided",
+		"verdict=%s codes='%s' hwmodel='%s' instance='%s' image='%s' machine_image='%s' "
+		"took_ms=%" PRIu64 " reason='%s'",
+		d->is_accepted ? "accepted" : "refused", d->codes, d->anchor, d->instance, d->image,
+		d->machine_image, d->took_ms, d->reason);
 }
 
 static int port_write(const char *path, uint16_t port, struct tl_error *err)
@@ -219,10 +223,11 @@ static int serve(const struct settings *s, struct tl_error *err)
 		r = port_write(s->port_file, verifier_port(v), err);
 	if (r < 0)
 		return r;
-	tl_log_event(LOG_INFO, "verifier.serving", "listen='%s' port=%u callers=%s identity=%s",
+	tl_log_event(LOG_INFO, "verifier.serving",
+		     "listen='%s' port=%u callers=%s identity=%s references=%zu",
 		     s->verifier.listen, (unsigned int)verifier_port(v),
 		     s->verifier.callers ? "checked" : "unchecked",
-		     s->verifier.identity_jwks ? "checked" : "ignored");
+		     s->verifier.identity_jwks ? "checked" : "ignored", s->verifier.references.n);
 	while (sigwait(&ends, &sig) == EINTR)
 		continue;
 	tl_log_event(LOG_INFO, "verifier.ending", "signal=%d", sig);
@@ -261,5 +266,6 @@ int main(int argc, char **argv)
 	tl_strv_done(&s.verifier.token_keys);
 	tl_strv_done(&s.verifier.ak_roots);
 	tl_strv_done(&s.verifier.ak_intermediates);
+	tl_strv_done(&s.verifier.references);
 	return r < 0 ? 1 : 0;
 }

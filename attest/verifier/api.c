@@ -186,6 +186,7 @@ static void decision_report(const struct api *api, const struct refusals *refusa
 		.anchor = ev->ak.anchor,
 		.instance = ev->ak.instance.name,
 		.image = ev->launch.image_digest ? ev->launch.image_digest : "",
+		.machine_image = ev->image ? ev->image->version : "",
 		.took_ms = api->clock_ms() - started_ms,
 	};
 

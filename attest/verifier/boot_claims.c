@@ -53,26 +53,14 @@ struct boot {
 	struct refusals *refusals;
 };
 
-/* True if the event's digests, in every quoted bank, are those of @n bytes. */
 static bool digest_is_of(const struct boot *b, size_t i, const void *data, size_t n)
 {
-	uint8_t digest[TL_HASH_SIZE_MAX];
-
-	for (size_t k = 0; k < b->banks_n; k++) {
-		const uint8_t *logged = firmware_log_digest(b->log, i, b->banks[k]);
-
-		if (!logged || tl_digest(b->banks[k], data, n, digest) < 0 ||
-		    memcmp(logged, digest, tl_hash_size(b->banks[k])) != 0)
-			return false;
-	}
-	return b->banks_n > 0;
+	return firmware_log_is_of(b->log, b->banks, b->banks_n, i, data, n);
 }
 
-/* By its digest, whatever the log calls it; the two values that end the firmware's part. */
 static bool is_separator(const struct boot *b, size_t i)
 {
-	return digest_is_of(b, i, "\x00\x00\x00\x00", 4) ||
-	       digest_is_of(b, i, "\xff\xff\xff\xff", 4);
+	return firmware_log_is_separator(b->log, b->banks, b->banks_n, i);
 }
 
 static bool is_secure_boot_variable(const struct firmware_event *e)

@@ -14,9 +14,8 @@
  * one, and it must be labelled as one; every other text must be a command ("grub_cmd: ") or a
  * separator. No command line at all means debug.
  *
- * Which firmware, GRUB and kernel did this is not judged: that needs reference values. They, and
- * the command line of a systemd-stub image (PCR 11 and 12), will be further rows of the table in
- * boot_claims.c.
+ * Which firmware, GRUB and kernel did this is not judged. A unified kernel image has its command
+ * line in PCR 11 and is held against reference values: image_check.h.
  */
 #pragma once
 

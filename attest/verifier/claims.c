@@ -71,6 +71,15 @@ static json_t *gce_json(const struct gce_instance *g)
 			 "project_number", number, "instance_name", g->name, "instance_id", id);
 }
 
+static json_t *image_json(const struct image_reference *image)
+{
+	if (!image)
+		return json_pack("{s:b}", "known", 0);
+	return json_pack("{s:b, s:s, s:s, s:s, s:s, s:s, s:s}", "known", 1, "name", image->name,
+			 "version", image->version, "commit", image->commit, "flavour",
+			 image->flavour, "root_hash", image->roothash, "uki_sha256", image->uki);
+}
+
 static json_t *submods_json(const struct checked_evidence *ev)
 {
 	json_t *s = json_object();
@@ -80,6 +89,7 @@ static json_t *submods_json(const struct checked_evidence *ev)
 	put(s, "confidential_space",
 	    json_pack("{s:{s:b}}", "monitoring_enabled", "memory", ev->launch.is_memory_monitored),
 	    &r);
+	put(s, "teelaunch_image", image_json(ev->image), &r);
 	if (ev->ak.has_instance)
 		put(s, "gce", gce_json(&ev->ak.instance), &r);
 	if (r == 0)
@@ -108,13 +118,15 @@ static json_t *nonce_json(const struct tl_strv *nonces)
 static void put_evidence(json_t *c, const struct claims_options *opt,
 			 const struct checked_evidence *ev, int *r)
 {
+	const char *version = ev->image ? ev->image->version : opt->swversion;
+
 	put(c, "eat_profile", json_string(CLAIMS_PROFILE), r);
 	put(c, "secboot", json_boolean(ev->boot.is_secure_boot), r);
 	if (ev->ak.has_instance)
 		put(c, "oemid", json_integer(CLAIMS_OEMID_GOOGLE), r);
 	put(c, "hwmodel", json_string(ev->ak.anchor), r);
 	put(c, "swname", json_string(opt->swname), r);
-	put(c, "swversion", opt->swversion ? json_pack("[s]", opt->swversion) : json_array(), r);
+	put(c, "swversion", version ? json_pack("[s]", version) : json_array(), r);
 	put(c, "dbgstat",
 	    json_string(ev->boot.is_debug_disabled ? "disabled-since-boot" : "enabled"), r);
 	put(c, "submods", submods_json(ev), r);

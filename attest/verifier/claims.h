@@ -5,8 +5,10 @@
  *
  *   hwmodel    name under which the root that vouches was given (--ak-roots NAME=PEM)
  *   oemid      11129 (Google) only if the AK's certificate has Google's instance extension
- *   swname     an option: which software booted isn't judged without reference values
- *   swversion  an option, empty by default, for the same reason
+ *   swname     an option: the family of software that the verifier's images belong to
+ *   swversion  the version of the image that booted; without reference values an option, or empty
+ *   dbgstat    with reference values: of the image; else of GRUB's kernel command line
+ *   submods.teelaunch_image  the image that booted, or that it isn't known
  *   sub        the instance's URL as on Google Cloud, else "urn:teelaunch:ak:<sha256 of the AK>"
  */
 #pragma once

@@ -11,8 +11,8 @@ void checked_evidence_done(struct checked_evidence *e)
 	*e = (struct checked_evidence){ 0 };
 }
 
-static void firmware_check(const struct verify_request *req, struct checked_evidence *ret,
-			   struct refusals *refusals)
+static void firmware_check(const struct evidence_rules *rules, const struct verify_request *req,
+			   struct checked_evidence *ret, struct refusals *refusals)
 {
 	auto_firmware_log struct firmware_log log = { 0 };
 	uint16_t banks[REQUEST_BANKS_MAX];
@@ -27,6 +27,11 @@ static void firmware_check(const struct verify_request *req, struct checked_evid
 		banks[i] = req->banks[i].hash;
 	firmware_replay_check(&log, req, refusals);
 	boot_claims_read(&log, banks, req->banks_n, &ret->boot, refusals);
+	if (!rules->images || rules->images->n == 0)
+		return;
+	image_check(rules->images, &log, req, &ret->image, NULL, refusals);
+	/* What a unified kernel image is told is measured with it, not by GRUB. */
+	ret->boot.is_debug_disabled = ret->image && ret->image->is_hardened;
 }
 
 static void identities_check(const struct identity_keys *keys, const struct verify_request *req,
@@ -54,7 +59,7 @@ void evidence_check(const struct evidence_rules *rules, const struct verify_requ
 			    &ret->ak, &err) < 0)
 		refuse_error(refusals, &err);
 	quotes_check(req, nonce, nonce_n, ret->ak.key, refusals);
-	firmware_check(req, ret, refusals);
+	firmware_check(rules, req, ret, refusals);
 	launch_log_check(req, &ret->launch, refusals);
 	if (rules->identity)
 		identities_check(rules->identity, req, audience, now_s, ret, refusals);

@@ -12,6 +12,7 @@
 #include "ak_chain.h"
 #include "boot_claims.h"
 #include "identity.h"
+#include "image_check.h"
 #include "launch_log.h"
 #include "quote.h"
 #include "refusals.h"
@@ -20,13 +21,15 @@
 /* What the evidence is held against; borrowed. */
 struct evidence_rules {
 	const struct ak_anchors *anchors;
-	const struct identity_keys *identity; /* NULL: identity tokens are not looked at */
+	const struct identity_keys *identity;  /* NULL: identity tokens are not looked at */
+	const struct image_references *images; /* none: which image booted isn't judged */
 };
 
 /* What was checked, and nothing else. */
 struct checked_evidence {
 	struct ak_identity ak;
 	struct boot_claims boot;
+	const struct image_reference *image; /* borrowed from the rules; NULL: not judged */
 	struct launch_claims launch;
 	struct tl_strv service_accounts; /* empty without identity rules */
 };

@@ -205,6 +205,28 @@ const uint8_t *firmware_log_digest(const struct firmware_log *log, size_t i, uin
 	return k < log->banks_n ? log->events[i].digests[k] : NULL;
 }
 
+bool firmware_log_is_of(const struct firmware_log *log, const uint16_t *banks, size_t banks_n,
+			size_t i, const void *data, size_t n)
+{
+	uint8_t digest[TL_HASH_SIZE_MAX];
+
+	for (size_t k = 0; k < banks_n; k++) {
+		const uint8_t *logged = firmware_log_digest(log, i, banks[k]);
+
+		if (!logged || tl_digest(banks[k], data, n, digest) < 0 ||
+		    memcmp(logged, digest, tl_hash_size(banks[k])) != 0)
+			return false;
+	}
+	return banks_n > 0;
+}
+
+bool firmware_log_is_separator(const struct firmware_log *log, const uint16_t *banks,
+			       size_t banks_n, size_t i)
+{
+	return firmware_log_is_of(log, banks, banks_n, i, "\x00\x00\x00\x00", 4) ||
+	       firmware_log_is_of(log, banks, banks_n, i, "\xff\xff\xff\xff", 4);
+}
+
 int firmware_log_replay(const struct firmware_log *log, uint16_t hash, struct pcr_values *ret)
 {
 	size_t size = tl_hash_size(hash), k = bank_find(log, hash);

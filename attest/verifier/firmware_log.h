@@ -56,6 +56,14 @@ void firmware_log_done(struct firmware_log *log);
 /** The digest of event @i in bank @hash; NULL if the log doesn't have that bank. */
 const uint8_t *firmware_log_digest(const struct firmware_log *log, size_t i, uint16_t hash);
 
+/** True if event @i's digests, in each of @banks (at least one), are those of @n bytes. */
+bool firmware_log_is_of(const struct firmware_log *log, const uint16_t *banks, size_t banks_n,
+			size_t i, const void *data, size_t n);
+
+/** By its digest, whatever the log calls it; the two values that end the firmware's part. */
+bool firmware_log_is_separator(const struct firmware_log *log, const uint16_t *banks,
+			       size_t banks_n, size_t i);
+
 /**
  * All PCRs from their start values through the log.
  * @ret  mask: the PCRs that any event extended; values of the others are start values

@@ -14,6 +14,7 @@
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/encoding.h>
+#include <teelaunch/json_scan.h>
 
 #include "jwk.h"
 
@@ -82,7 +83,9 @@ int identity_keys_new(const char *jwks, size_t n, const char *issuer, struct ide
 		      struct tl_error *err)
 {
 	auto_identity_keys struct identity_keys *k = calloc(1, sizeof(*k));
-	json_t *root = json_loadb(jwks, n, JSON_REJECT_DUPLICATES, NULL);
+	json_t *root = tl_json_scan(jwks, n, NULL)
+			       ? NULL
+			       : json_loadb(jwks, n, JSON_REJECT_DUPLICATES, NULL);
 	const json_t *keys = json_object_get(root, "keys");
 	int r = 0;
 
@@ -109,7 +112,8 @@ static json_t *part_json(const char *text, size_t n)
 	auto_free uint8_t *bytes = NULL;
 	size_t bytes_n = 0;
 
-	if (tl_base64_decode(TL_BASE64_URL, text, n, &bytes, &bytes_n) < 0)
+	if (tl_base64_decode(TL_BASE64_URL, text, n, &bytes, &bytes_n) < 0 ||
+	    tl_json_scan(bytes, bytes_n, NULL))
 		return NULL;
 	return json_loadb((const char *)bytes, bytes_n, JSON_REJECT_DUPLICATES, NULL);
 }

@@ -26,6 +26,7 @@ struct verifier {
 	struct ak_anchors *anchors;
 	struct token_keys *keys;
 	struct identity_keys *identity;
+	struct image_references images;
 	struct api_callers callers;
 	char *issuer;
 	char *swname;
@@ -144,6 +145,26 @@ static int load_identity(struct verifier *v, const struct verifier_options *opt,
 	return r;
 }
 
+static int load_references(struct verifier *v, const struct verifier_options *opt,
+			   struct tl_error *err)
+{
+	if (opt->references.n && opt->swversion)
+		return tl_fail(err, TL_E_USAGE, EINVAL,
+			       "--swversion and --reference exclude each other: the version is "
+			       "that of the image that booted");
+	for (size_t i = 0; i < opt->references.n; i++) {
+		auto_buf struct tl_buf text = { .max_bytes = IMAGE_REFERENCE_FILE_MAX };
+		int r = tl_file_read(opt->references.items[i], &text, err);
+
+		if (r == 0)
+			r = image_references_add(&v->images, tl_buf_str(&text), text.len_bytes,
+						 err);
+		if (r < 0)
+			return tl_wrap(err, r, "--reference '%s'", opt->references.items[i]);
+	}
+	return 0;
+}
+
 static int load_callers(struct verifier *v, const struct verifier_options *opt,
 			struct tl_error *err)
 {
@@ -193,7 +214,7 @@ static void api_fill(struct verifier *v, const struct verifier_options *opt)
 	v->api = (struct api){
 		.minter = v->minter,
 		.challenge_ttl_s = opt->challenge_ttl_s,
-		.rules = { .anchors = v->anchors, .identity = v->identity },
+		.rules = { .anchors = v->anchors, .identity = v->identity, .images = &v->images },
 		.claims = { .issuer = v->issuer,
 			    .swname = v->swname,
 			    .swversion = v->swversion,
@@ -210,8 +231,8 @@ int verifier_start(const struct verifier_options *opt, struct verifier **ret, st
 {
 	static int (*const loads[])(struct verifier * v, const struct verifier_options *opt,
 				    struct tl_error *err) = {
-		load_tls,        load_token_keys, load_anchors,
-		load_challenges, load_identity,   load_callers,
+		load_tls,      load_token_keys, load_anchors, load_challenges,
+		load_identity, load_references, load_callers,
 	};
 	auto_verifier_service struct verifier *v = calloc(1, sizeof(*v));
 	auto_close int fd = -1;
@@ -250,6 +271,7 @@ struct verifier *verifier_stop(struct verifier *v)
 	(void)ak_anchors_free(v->anchors);
 	(void)token_keys_free(v->keys);
 	(void)identity_keys_free(v->identity);
+	image_references_done(&v->images);
 	free(v->issuer);
 	free(v->swname);
 	free(v->swversion);

@@ -16,11 +16,12 @@
 /* Reports one verification. No secret, no token. Called on the serving thread; texts borrowed. */
 struct verifier_decision {
 	bool is_accepted;
-	const char *codes;    /* of all refusals: "TL1013,TL1015"; "" if accepted */
-	const char *reason;   /* the first refusal's text; "" if accepted */
-	const char *anchor;   /* root set that vouched; "" if none did */
-	const char *instance; /* name in the AK's certificate, or "" */
-	const char *image;    /* measured image digest, or ""; meaningless if refused */
+	const char *codes;         /* of all refusals: "TL1013,TL1015"; "" if accepted */
+	const char *reason;        /* the first refusal's text; "" if accepted */
+	const char *anchor;        /* root set that vouched; "" if none did */
+	const char *instance;      /* name in the AK's certificate, or "" */
+	const char *image;         /* measured image digest, or ""; meaningless if refused */
+	const char *machine_image; /* version of the VM image that booted, or "" */
 	uint64_t took_ms;
 };
 
@@ -33,11 +34,12 @@ struct verifier_options {
 	struct tl_strv token_keys;       /* PEM files; the first signs */
 	struct tl_strv ak_roots;         /* "NAME=PEM file" */
 	struct tl_strv ak_intermediates; /* PEM files */
+	struct tl_strv references;       /* files; none: which image booted isn't judged */
 	const char *challenge_key;       /* file of 32 bytes or more; NULL = random */
 	uint64_t challenge_ttl_s;
 	uint64_t token_ttl_s;
 	const char *swname;
-	const char *swversion;       /* NULL = an empty claim */
+	const char *swversion;       /* NULL = an empty claim; references exclude it */
 	const char *identity_jwks;   /* file; NULL = identity tokens are not looked at */
 	const char *identity_issuer; /* needed with identity_jwks */
 	const char *callers; /* file, one bearer token a line; NULL = callers are not checked */
@@ -47,7 +49,7 @@ struct verifier_options {
 
 struct verifier;
 
-/** Read the files, bind, serve. Codes: TL_E_VERIFY_KEYS, _SERVER, TL_E_IO. */
+/** Read the files, bind, serve. Codes: TL_E_VERIFY_KEYS, _REFERENCE, _SERVER, TL_E_IO. */
 int verifier_start(const struct verifier_options *opt, struct verifier **ret, struct tl_error *err);
 uint16_t verifier_port(const struct verifier *v);
 /** Ends the thread; requests under way are cut. NULL is fine. */

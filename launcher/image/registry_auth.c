@@ -12,6 +12,7 @@
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
 #include <teelaunch/encoding.h>
+#include <teelaunch/json_scan.h>
 
 #include "registry_private.h"
 #include "url.h"
@@ -131,8 +132,11 @@ static bool token_is_sane(const char *token)
 static int token_read(const struct tl_http_response *response, struct tl_secret *ret,
 		      struct tl_error *err)
 {
-	json_auto_t *root = json_loadb((const char *)response->body.data, response->body.len_bytes,
-				       JSON_REJECT_DUPLICATES, NULL);
+	const char *text = (const char *)response->body.data;
+	size_t n = response->body.len_bytes;
+	json_auto_t *root = tl_json_scan(text, n, NULL)
+				    ? NULL
+				    : json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
 	const char *token = json_string_value(json_object_get(root, "access_token"));
 	int e;
 

@@ -9,6 +9,7 @@
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
+#include <teelaunch/json_scan.h>
 
 #include "registry_private.h"
 
@@ -37,8 +38,11 @@ static const struct {
  */
 static void error_code_read(const struct tl_http_response *response, char ret[ERROR_CODE_BYTES_MAX])
 {
-	json_auto_t *root = json_loadb((const char *)response->body.data, response->body.len_bytes,
-				       JSON_REJECT_DUPLICATES, NULL);
+	const char *text = (const char *)response->body.data;
+	size_t n = response->body.len_bytes;
+	json_auto_t *root = tl_json_scan(text, n, NULL)
+				    ? NULL
+				    : json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
 	const json_t *first = json_array_get(json_object_get(root, "errors"), 0);
 	const char *code = json_string_value(json_object_get(first, "code"));
 

@@ -248,6 +248,7 @@ class Accepts(Case):
             "google_service_accounts": ["robot@demo.test"],
             "submods": {
                 "confidential_space": {"monitoring_enabled": {"memory": False}},
+                "teelaunch_image": {"known": False},
                 "gce": {"zone": "us-central1-a", "project_id": "demo-project",
                         "project_number": "1234567890", "instance_name": "demo-vm",
                         "instance_id": "4242424242424242424"},

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reference values of one VM image: what its build says that it makes of the registers
+ * (docs/image.md, schema "teelaunch.image-measurements/1"). The file is the operator's of the
+ * verifier, yet it is read like any other: bounded, strict, and only if it agrees with itself:
+ *
+ *   - `hardened`, `flavour` and the command line say the same;
+ *   - the root hash is in the command line, and the command line is what a PCR 11 event measures;
+ *   - the events of PCRs 9, 11 and 12, where a firmware has none of its own, lead to `pcrs`.
+ *
+ * Pure.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <teelaunch/digest.h>
+#include <teelaunch/error.h>
+
+#include "request.h"
+
+#define IMAGE_REFERENCE_SCHEMA   "teelaunch.image-measurements/1"
+#define IMAGE_REFERENCE_FILE_MAX (256 * 1024)
+#define IMAGE_REFERENCE_TEXT_MAX 128  /* name, version, ... end up in tokens */
+#define IMAGE_CMDLINE_MAX        4096 /* Linux COMMAND_LINE_SIZE on x86 is 2,048 */
+#define IMAGE_EVENTS_MAX         256
+#define IMAGE_ALGORITHMS         3  /* sha1, sha256, sha384: all three in every list of digests */
+#define IMAGE_PCR_PROGRAMS       4  /* programs that the firmware started */
+#define IMAGE_PCR_KERNEL         9  /* what the kernel's EFI stub measures: command line, initrd */
+#define IMAGE_PCR_UKI            11 /* parts of the unified kernel image, by systemd-stub */
+#define IMAGE_PCR_OVERRIDES      12 /* command line, credentials from outside of it */
+
+struct image_digests {
+	uint8_t value[IMAGE_ALGORITHMS][TL_HASH_SIZE_MAX];
+};
+
+/** One of the three digests, by enum tl_hash; NULL for another algorithm. */
+const uint8_t *image_digest(const struct image_digests *d, uint16_t hash);
+
+struct image_event {
+	unsigned int pcr;
+	char *name; /* "uki", ".cmdline", ... */
+	struct image_digests digests;
+};
+
+struct image_reference {
+	char *name;
+	char *version;
+	char *commit;
+	char *flavour; /* "production" or "debug" */
+	bool is_hardened;
+	char *cmdline;
+	char *roothash; /* 64 lower-case hex digits */
+	char *uki;      /* SHA-256 of the UKI's file, as roothash */
+	struct image_event *events;
+	size_t n;
+	uint32_t pcr_mask; /* of pcrs[] */
+	struct image_digests pcrs[PCRS_MAX];
+};
+
+/**
+ * @ret  set on success only; owned by the caller (image_reference_done)
+ * Returns 0, -EINVAL with TL_E_VERIFY_REFERENCE naming the field, or -ENOMEM.
+ */
+int image_reference_parse(const void *text, size_t n, struct image_reference *ret,
+			  struct tl_error *err);
+void image_reference_done(struct image_reference *r);
+#define auto_image_reference __attribute__((cleanup(image_reference_done)))
