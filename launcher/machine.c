@@ -11,8 +11,17 @@
 #include <teelaunch/cmdline.h>
 #include <teelaunch/file.h>
 
-int machine_parse_cmdline(const char *text, bool *ret_is_hardened, struct tl_error *err)
+int machine_parse_cmdline(const char *text, size_t n, bool *ret_is_hardened, struct tl_error *err)
 {
+	if (n && text[n - 1] == '\n')
+		n--;
+	if (memchr(text, '\0', n))
+		return tl_fail(err, TL_E_CMDLINE_CONTRADICTS, EINVAL,
+			       "kernel command line: holds a NUL");
+	if (n >= MACHINE_CMDLINE_FULL)
+		return tl_fail(err, TL_E_CMDLINE_LENGTH, EOVERFLOW,
+			       "kernel command line: %zu bytes; the kernel cuts at %d", n,
+			       MACHINE_CMDLINE_FULL);
 	return tl_cmdline_is_hardened(text, ret_is_hardened, err);
 }
 
@@ -146,21 +155,28 @@ static uint64_t nofile_limit(const struct tl_strv *capabilities)
 	return own.rlim_max;
 }
 
+int machine_read_mode(const char *cmdline_path, bool *ret_is_hardened, struct tl_error *err)
+{
+	auto_buf struct tl_buf text = { 0 };
+	int r = read_text(cmdline_path, MACHINE_CMDLINE_MAX, &text, err);
+
+	if (r < 0)
+		return r;
+	return machine_parse_cmdline(tl_buf_str(&text), text.len_bytes, ret_is_hardened, err);
+}
+
 int machine_read(const char *cmdline_path, struct machine_facts *ret, struct tl_error *err)
 {
-	auto_buf struct tl_buf cmdline = { 0 };
 	auto_buf struct tl_buf meminfo = { 0 };
 	auto_buf struct tl_buf status = { 0 };
 	struct machine_facts f = { 0 };
 	int r;
 
-	r = read_text(cmdline_path, MACHINE_CMDLINE_MAX, &cmdline, err);
+	r = machine_read_mode(cmdline_path, &f.is_hardened, err);
 	if (r == 0)
 		r = read_text("/proc/meminfo", 64 * 1024, &meminfo, err);
 	if (r == 0)
 		r = read_text("/proc/self/status", 64 * 1024, &status, err);
-	if (r == 0)
-		r = machine_parse_cmdline(tl_buf_str(&cmdline), &f.is_hardened, err);
 	if (r == 0)
 		r = machine_parse_meminfo(tl_buf_str(&meminfo), &f.mem_available_kb, err);
 	if (r == 0)

@@ -11,8 +11,12 @@
 #include <teelaunch/error.h>
 #include <teelaunch/str.h>
 
-/* Linux COMMAND_LINE_SIZE on x86 is 2,048; a longer text didn't come from the kernel. */
-#define MACHINE_CMDLINE_MAX 4096
+/*
+ * COMMAND_LINE_SIZE of Linux on x86 and arm64 is 2,048 with the NUL, and what is longer is cut
+ * without a word: a line that fills it may have lost its end, and with it a flag.
+ */
+#define MACHINE_CMDLINE_FULL 2047
+#define MACHINE_CMDLINE_MAX  4096 /* what is read at most */
 
 struct machine_facts {
 	bool is_hardened;            /* confidential-space.hardened=true */
@@ -28,18 +32,27 @@ void machine_facts_done(struct machine_facts *f);
  * confidential-space.hardened=true or =false).
  *
  * Words inside double quotes belong to other options and don't count. The flag given twice, even
- * with the same value, or with any other value, is refused: whoever can append to the line could
- * turn it. Absent means debug: the careful reading, as no secret is released to a debug machine.
+ * with the same value, with any other value, or written in another way (quoted, with '_', in
+ * capitals) is refused: whoever can append to the line could turn it, and its readers would differ.
+ * Absent means debug: the careful reading, as no secret is released to a debug machine.
  *
- * Returns 0, or -EINVAL with TL_E_CMDLINE_CONTRADICTS. Pure.
+ * @text  @n bytes as read from /proc/cmdline, with or without the newline
+ *
+ * Returns 0, -EINVAL with TL_E_CMDLINE_CONTRADICTS, or -EOVERFLOW with TL_E_CMDLINE_LENGTH. Pure.
  */
-int machine_parse_cmdline(const char *text, bool *ret_is_hardened, struct tl_error *err);
+int machine_parse_cmdline(const char *text, size_t n, bool *ret_is_hardened, struct tl_error *err);
 
 /** MemAvailable out of the text of /proc/meminfo. -EINVAL with TL_E_MACHINE_FACTS. Pure. */
 int machine_parse_meminfo(const char *text, uint64_t *ret_kb, struct tl_error *err);
 
 /** The effective capabilities out of the text of /proc/self/status, by name. Pure. */
 int machine_parse_status(const char *text, struct tl_strv *ret, struct tl_error *err);
+
+/**
+ * Read the command line, and production or debug out of it: TL_E_CMDLINE_CONTRADICTS, or
+ * TL_E_CMDLINE_LENGTH for a line that may have been cut. @ret is set on success only.
+ */
+int machine_read_mode(const char *cmdline_path, bool *ret_is_hardened, struct tl_error *err);
 
 /**
  * Read all facts. @cmdline_path is "/proc/cmdline" in a VM.

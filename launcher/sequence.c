@@ -18,15 +18,24 @@
  * runs; nothing of the operator's or the workload's runs before "run".
  */
 static const struct stage stages[] = {
-	{ "machine", stage_machine, NULL },   { "disk", stage_disk, NULL },
-	{ "metadata", stage_metadata, NULL }, { "spec", stage_spec, NULL },
-	{ "connect", stage_connect, NULL },   { "resolve", stage_resolve, NULL },
-	{ "policy", stage_policy, NULL },     { "tpm", stage_tpm, stage_tpm_undo },
-	{ "pull", stage_pull, NULL },         { "create", stage_create, stage_create_undo },
-	{ "measure", stage_measure, NULL },   { "token", stage_token, stage_token_undo },
-	{ "run", stage_run, NULL },
+	{ "machine", 30, stage_machine, NULL },
+	{ "disk", 60, stage_disk, NULL },
+	{ "metadata", 120, stage_metadata, NULL },
+	{ "spec", 30, stage_spec, NULL },
+	{ "connect", 120, stage_connect, NULL },
+	{ "resolve", 600, stage_resolve, NULL },
+	{ "policy", 30, stage_policy, NULL },
+	{ "tpm", 600, stage_tpm, stage_tpm_undo },
+	{ "pull", PULL_SIGN_S, stage_pull, NULL },
+	{ "create", 300, stage_create, stage_create_undo },
+	{ "measure", 600, stage_measure, NULL },
+	{ "token", 600, stage_token, stage_token_undo },
+	{ "run", 60, stage_run, NULL },
 };
 _Static_assert(TL_ARRAY_SIZE(stages) <= REPORT_STAGES_MAX, "every stage has a place in the report");
+
+/* Removing task, container, snapshot and lease from a containerd that restarts, and the report. */
+#define ENDING_LIMIT_MS 90000
 
 static int stage_walk(struct launch *l, const struct stage *stage, struct tl_error *err)
 {
@@ -34,6 +43,8 @@ static int stage_walk(struct launch *l, const struct stage *stage, struct tl_err
 	uint64_t took_ms;
 	int r;
 
+	manager_note_stage(&l->notes, stage->name,
+			   stage->limit_s * UINT64_C(1000) + l->options->first_token_budget_ms);
 	if (tl_cancel_is_requested(l->cancel))
 		r = tl_fail(err, TL_E_INTERRUPTED, ECANCELED,
 			    "shutdown asked for before stage '%s'", stage->name);
@@ -66,6 +77,7 @@ static int stages_walk(struct launch *l, struct tl_error *err)
 		if (r == 0)
 			done++;
 	}
+	manager_note_ending(&l->notes, ENDING_LIMIT_MS);
 	while (done--)
 		if (stages[done].undo)
 			stages[done].undo(l);
@@ -116,6 +128,7 @@ int launch_run(const struct launch_options *options, struct tl_cancel *cancel)
 	int r, code;
 
 	console_open(&l);
+	manager_notes_open(&l.notes);
 	tl_log_event(LOG_INFO, "launch.start", "version=%s commit=%s", options->version,
 		     options->commit);
 	r = stages_walk(&l, &err);

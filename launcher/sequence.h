@@ -20,13 +20,18 @@
 #include "image/resolve.h"
 #include "launch.h"
 #include "machine.h"
+#include "manager.h"
 #include "report.h"
+
+/* "pull" must give a sign of life that often; it goes on for up to an hour. */
+#define PULL_SIGN_S 120
 
 /* One launch under way. Owned by launch_run(); stages fill it from the top down. */
 struct launch {
 	const struct launch_options *options;
 	struct tl_cancel *cancel;
 	uint64_t started_ms;
+	struct manager_notes notes;
 	int console_fd; /* where the log and the workload's raw output go; -1: standard error */
 
 	struct machine_facts machine;
@@ -56,6 +61,12 @@ struct launch {
 
 struct stage {
 	const char *name;
+	/*
+	 * So long it may take, its own deadlines used up, before the service manager ends a
+	 * launcher that is stuck. "pull" tells as it goes on; the first token's budget is the
+	 * unit's to add.
+	 */
+	uint32_t limit_s;
 	int (*run)(struct launch *l, struct tl_error *err);
 	void (*undo)(struct launch *l); /* NULL: nothing to undo. Only after run() succeeded */
 };

@@ -72,6 +72,12 @@ static int console_of_workload(const struct launch *l)
 	return STDERR_FILENO;
 }
 
+/* A sign of life is wanted from now on; its limit was for the time before. */
+static void workload_alive(void *ctx)
+{
+	manager_note_alive(ctx, 0);
+}
+
 int stage_create(struct launch *l, struct tl_error *err)
 {
 	char hostname[HOSTNAME_MAX_BYTES] = "";
@@ -91,6 +97,9 @@ int stage_create(struct launch *l, struct tl_error *err)
 		.nofile_limit = l->machine.nofile_limit,
 		.drain_ms = l->options->drain_ms,
 		.kill_grace_ms = l->options->stop_grace_ms,
+		.alive_ms = l->notes.period_ms,
+		.alive = workload_alive,
+		.alive_ctx = &l->notes,
 	};
 	int r;
 
@@ -144,6 +153,7 @@ int stage_run(struct launch *l, struct tl_error *err)
 	if (r < 0)
 		return r;
 	l->report.workload.has_run = true;
+	manager_note_running(&l->notes);
 	tl_log_event(LOG_INFO, "workload.started", "container=%s", TL_WORKLOAD_CONTAINER);
 	r = tl_workload_wait(l->workload, l->cancel, &end, err);
 	if (r < 0)

@@ -73,14 +73,21 @@ int stage_connect(struct launch *l, struct tl_error *err)
 	return earlier_remove(l, err);
 }
 
+struct pull_watch {
+	struct manager_notes *notes;
+	uint64_t next_percent;
+};
+
+/* Called several times a second, by the thread that decides. */
 static void pull_progress(void *ctx, const struct tl_pull_progress *p)
 {
-	uint64_t *next_percent = ctx;
+	struct pull_watch *watch = ctx;
 	uint64_t percent = p->bytes_total ? p->bytes_done * 100 / p->bytes_total : 100;
 
-	if (percent < *next_percent)
+	manager_note_alive(watch->notes, PULL_SIGN_S * UINT64_C(1000));
+	if (percent < watch->next_percent)
 		return;
-	*next_percent = percent - percent % 25 + 25;
+	watch->next_percent = percent - percent % 25 + 25;
 	tl_log_event(LOG_INFO, "pull.progress",
 		     "percent=%" PRIu64 " bytes=%" PRIu64 " layers_unpacked=%u layers=%u", percent,
 		     p->bytes_done, p->layers_unpacked, p->layers_n);
@@ -88,14 +95,14 @@ static void pull_progress(void *ctx, const struct tl_pull_progress *p)
 
 static int image_pull(struct launch *l, const char *boot_id, struct tl_error *err)
 {
-	uint64_t next_percent = 25;
+	struct pull_watch watch = { .notes = &l->notes, .next_percent = 25 };
 	const struct tl_pull_options options = {
 		.boot_id = boot_id,
 		.content_dir = l->options->content_dir,
 		.deadline = tl_deadline_in(tl_clock_mono_ms(), PULL_BUDGET_MS),
 		.cancel = l->cancel,
 		.progress = pull_progress,
-		.progress_ctx = &next_percent,
+		.progress_ctx = &watch,
 	};
 	struct tl_pull_stats stats;
 	int r = tl_pull(l->registry, &l->image, l->containerd, &options, &stats, err);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <teelaunch/exit_decision.h>
 
+#include <string.h>
+
 #include <teelaunch/cleanup.h>
+#include <teelaunch/str.h>
 
 /* The exit codes of teelaunchd: interface to its unit and to the image around it. */
 enum { EXIT_STOP = 0, EXIT_STOP_FAILED = 1, EXIT_RESTART = 3, EXIT_HOLD = 4 };
@@ -55,6 +58,75 @@ enum tl_vm_action tl_vm_action_of_exit_code(int exit_code)
 		if (actions[i].exit_code == exit_code)
 			return actions[i].action;
 	return TL_VM_STOP;
+}
+
+/* systemd.exec(5), table "Summary of possible service result variable values". */
+static const struct {
+	const char *result;
+	enum tl_end end;
+} results[] = {
+	{ "success", TL_END_EXITED },      { "exit-code", TL_END_EXITED },
+	{ "signal", TL_END_SIGNAL },       { "core-dump", TL_END_CORE },
+	{ "watchdog", TL_END_WATCHDOG },   { "timeout", TL_END_TIMEOUT },
+	{ "oom-kill", TL_END_OOM },        { "protocol", TL_END_PROTOCOL },
+	{ "resources", TL_END_RESOURCES }, { "start-limit-hit", TL_END_RESOURCES },
+};
+
+/* "success" is also the end by a signal that asks for it, as SIGTERM does. */
+static struct tl_unit_end exit_parse(const char *code, const char *status)
+{
+	uint64_t number;
+
+	if (!code || !status)
+		return (struct tl_unit_end){ TL_END_UNKNOWN, -1 };
+	if (strcmp(code, "killed") == 0)
+		return (struct tl_unit_end){ TL_END_SIGNAL, -1 };
+	if (strcmp(code, "exited") == 0 && tl_str_parse_u64(status, 255, &number) == 0)
+		return (struct tl_unit_end){ TL_END_EXITED, (int)number };
+	return (struct tl_unit_end){ TL_END_UNKNOWN, -1 };
+}
+
+struct tl_unit_end tl_unit_end_parse(const char *result, const char *code, const char *status)
+{
+	for (size_t i = 0; result && i < TL_ARRAY_SIZE(results); i++) {
+		if (strcmp(results[i].result, result) != 0)
+			continue;
+		if (results[i].end == TL_END_EXITED)
+			return exit_parse(code, status);
+		return (struct tl_unit_end){ results[i].end, -1 };
+	}
+	return (struct tl_unit_end){ TL_END_UNKNOWN, -1 };
+}
+
+enum tl_vm_action tl_vm_action_of_end(const struct tl_unit_end *end, bool is_debug)
+{
+	enum tl_vm_action action =
+		end->end == TL_END_EXITED ? tl_vm_action_of_exit_code(end->status) : TL_VM_STOP;
+
+	if (is_debug)
+		return TL_VM_HOLD;
+	return action == TL_VM_HOLD ? TL_VM_STOP : action;
+}
+
+bool tl_unit_end_is_decision(const struct tl_unit_end *end)
+{
+	for (size_t i = 0; end->end == TL_END_EXITED && i < TL_ARRAY_SIZE(actions); i++)
+		if (actions[i].exit_code == end->status)
+			return true;
+	return false;
+}
+
+const char *tl_end_name(enum tl_end end)
+{
+	static const char *const names[] = {
+		[TL_END_EXITED] = "exited",     [TL_END_SIGNAL] = "signal",
+		[TL_END_CORE] = "core-dump",    [TL_END_WATCHDOG] = "watchdog",
+		[TL_END_TIMEOUT] = "timeout",   [TL_END_OOM] = "oom-kill",
+		[TL_END_PROTOCOL] = "protocol", [TL_END_RESOURCES] = "resources",
+		[TL_END_UNKNOWN] = "unknown",
+	};
+
+	return names[end];
 }
 
 const char *tl_outcome_name(enum tl_outcome outcome)

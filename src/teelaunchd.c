@@ -198,7 +198,7 @@ static const struct verb verb_run = {
 };
 
 /* One verb a unit. */
-static const struct verb *const verbs[] = { &verb_run };
+static const struct verb *const verbs[] = { &verb_run, &verb_exit };
 
 static const struct verb *verb_find(const char *name)
 {

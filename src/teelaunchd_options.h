@@ -30,6 +30,8 @@ struct verb {
 	int (*run)(const struct verb *verb, int argc, char **argv);
 };
 
+extern const struct verb verb_exit;
+
 /** Set the fields of @arguments; what isn't given stays. -EINVAL, said on standard error. */
 int options_parse(const struct verb *verb, void *arguments, int argc, char **argv);
 void options_help(const struct verb *verb, FILE *to);

@@ -14,8 +14,9 @@
 
 /**
  * Words inside double quotes belong to other options and don't count. The flag given twice, even
- * with the same value, or with any other value, is refused: whoever can append to the line could
- * turn it. Absent means debug: the careful reading, as no secret is released to a debug machine.
+ * with the same value, with any other value, or written in another way (quoted, with '_', in
+ * capitals) is refused: whoever can append to the line could turn it, and its readers would differ.
+ * Absent means debug: the careful reading, as no secret is released to a debug machine.
  *
  * Returns 0, or -EINVAL with TL_E_CMDLINE_CONTRADICTS. @ret is set on success only.
  */

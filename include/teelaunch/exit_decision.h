@@ -46,5 +46,39 @@ enum tl_outcome tl_outcome_of_class(enum tl_class class);
  */
 enum tl_vm_action tl_vm_action_of_exit_code(int exit_code);
 
+/* How a service's process ended: systemd.exec(5), $SERVICE_RESULT. */
+enum tl_end {
+	TL_END_EXITED,    /* by itself, with a status */
+	TL_END_SIGNAL,    /* killed */
+	TL_END_CORE,      /* killed, with a core dump */
+	TL_END_WATCHDOG,  /* gave no sign of life in time */
+	TL_END_TIMEOUT,   /* took too long to start or to stop */
+	TL_END_OOM,       /* killed as memory ran out */
+	TL_END_PROTOCOL,  /* broke the rules of its kind of service */
+	TL_END_RESOURCES, /* could not be started */
+	TL_END_UNKNOWN,   /* in words that this release doesn't know */
+	TL_ENDS
+};
+
+struct tl_unit_end {
+	enum tl_end end;
+	int status; /* of TL_END_EXITED; else -1 */
+};
+
+/**
+ * Out of the three texts that a service manager gives: $SERVICE_RESULT, $EXIT_CODE, $EXIT_STATUS.
+ * Any may be NULL; what can't be read is TL_END_UNKNOWN. Pure.
+ */
+struct tl_unit_end tl_unit_end_parse(const char *result, const char *code, const char *status);
+
+/**
+ * What the VM does after the launcher has ended like that. A production VM is never held: it
+ * restarts on the launcher's word alone, and stops in every other case. A debug VM is always held.
+ */
+enum tl_vm_action tl_vm_action_of_end(const struct tl_unit_end *end, bool is_debug);
+/** True if the launcher itself decided: its status is one of tl_exit_decide()'s. */
+bool tl_unit_end_is_decision(const struct tl_unit_end *end);
+
+const char *tl_end_name(enum tl_end end);                /* "exited", "signal", ... */
 const char *tl_outcome_name(enum tl_outcome outcome);    /* "success", "workload", ... */
 const char *tl_vm_action_name(enum tl_vm_action action); /* "stop", "restart", "hold" */

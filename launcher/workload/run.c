@@ -5,6 +5,7 @@
  * time.
  */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -229,6 +230,15 @@ static int relay_wait_ms(const struct relay *s)
 	return until_ms <= now_ms ? 0 : (int)(until_ms - now_ms);
 }
 
+/* poll()'s timeout: the relay's, or the next sign of life if that comes earlier. */
+static int wait_ms(const struct tl_workload *w, const struct relay *s)
+{
+	int relay_ms = relay_wait_ms(s);
+	int alive_ms = w->config.alive_ms < INT_MAX ? (int)w->config.alive_ms : INT_MAX;
+
+	return alive_ms && (relay_ms < 0 || alive_ms < relay_ms) ? alive_ms : relay_ms;
+}
+
 /* False: it should have ended, and hasn't. */
 static bool relay_until_end(struct tl_workload *w, struct tl_cancel *terminate)
 {
@@ -237,11 +247,13 @@ static bool relay_until_end(struct tl_workload *w, struct tl_cancel *terminate)
 
 	for (;;) {
 		relay_step(w, terminate, &s);
+		if (w->config.alive_ms)
+			w->config.alive(w->config.alive_ctx);
 		fds[1] = (struct pollfd){
 			.fd = s.is_term_wanted ? -1 : tl_cancel_fd(terminate),
 			.events = POLLIN,
 		};
-		if (poll(fds, 2, relay_wait_ms(&s)) > 0 && fds[0].revents)
+		if (poll(fds, 2, wait_ms(w, &s)) > 0 && fds[0].revents)
 			return true;
 		if (s.is_kill_wanted && tl_clock_mono_ms() >= s.kill_at_ms + KILLED_MS)
 			return false;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <teelaunch/cmdline.h>
 
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -23,6 +24,25 @@ static const char *word_next(const char *p, const char **ret_end)
 	return p;
 }
 
+/*
+ * The flag's name as other readers of the line may see it: the kernel takes off quotes around a
+ * word and doesn't tell '-' from '_', and a person doesn't see case.
+ */
+static bool is_flag_meant(const char *word, size_t n)
+{
+	static const char name[] = TL_CMDLINE_HARDENED;
+	size_t quote = n && *word == '"';
+
+	if (n < quote + sizeof(name) - 1)
+		return false;
+	word += quote;
+	n -= quote;
+	for (size_t i = 0; i < sizeof(name) - 1; i++)
+		if ((word[i] == '_' ? '-' : tolower((unsigned char)word[i])) != name[i])
+			return false;
+	return n == sizeof(name) - 1 || strchr("=\"", word[sizeof(name) - 1]);
+}
+
 int tl_cmdline_is_hardened(const char *text, bool *ret, struct tl_error *err)
 {
 	static const char key[] = TL_CMDLINE_HARDENED "=";
@@ -34,8 +54,12 @@ int tl_cmdline_is_hardened(const char *text, bool *ret, struct tl_error *err)
 	while ((word = word_next(end, &end))) {
 		size_t n = (size_t)(end - word);
 
-		if (n < key_len || memcmp(word, key, key_len) != 0)
+		if (!is_flag_meant(word, n))
 			continue;
+		if (n < key_len || memcmp(word, key, key_len) != 0)
+			return tl_fail(err, TL_E_CMDLINE_CONTRADICTS, EINVAL,
+				       "kernel command line: '%.*s' is not how '%s' is written",
+				       (int)n, word, key);
 		is_hardened = n == key_len + 4 && memcmp(word + key_len, "true", 4) == 0;
 		if (!is_hardened && !(n == key_len + 5 && memcmp(word + key_len, "false", 5) == 0))
 			return tl_fail(err, TL_E_CMDLINE_CONTRADICTS, EINVAL,

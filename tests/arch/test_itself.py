@@ -116,6 +116,12 @@ class Breaks(unittest.TestCase):
         self.finds(allows, {"systemd/teelaunchd.service": "RestrictNamespaces=yes\n", **calls},
                    "teelaunchd.service:1: RestrictNamespaces")
         self.accepts(allows, {"systemd/teelaunchd.service": "RestrictNamespaces=mnt\n", **calls})
+        ends = {"launcher/a.c": "int f(void)\n{\n\treturn reboot(0);\n}\n"}
+        self.finds(allows, {"systemd/teelaunchd-exit.service": "SystemCallFilter=@system-service\n", **ends},
+                   "teelaunchd-exit.service:1: SystemCallFilter")
+        dropped = "systemd/x.service.d/y.conf"
+        self.finds(test_units.systemd_accepts_the_units, {dropped: "[Unit]\nRequirez=y.service\n"}, "Requirez")
+        self.accepts(test_units.systemd_accepts_the_units, {dropped: "[Unit]\nRequires=y.service\n"})
 
     def library(self, name, code, *flags):
         folder = tempfile.TemporaryDirectory()

@@ -65,6 +65,7 @@ THIRD_PARTY = (
     ("jansson.h", ("policy/*", "attest/*", "launcher/*", "src/explain_*.c", "tests/*")),
     ("tss2/*", ("attest/*", "tests/*")),
     ("libdevmapper.h", ("launcher/disk/*", "tests/unit/launcher/test_dm_table.c")),
+    ("systemd/*", ("launcher/manager.c",)),
     ("microhttpd.h", ("attest/verifier/*", "tests/*")),
     ("cmocka.h", ("tests/unit/*", "tests/integration/*")),
 )

@@ -19,6 +19,10 @@ def units(tree):
     return [f for f in tree.files if f.startswith("systemd/") and f.endswith(".service")]
 
 
+def drop_ins(tree):
+    return [f for f in tree.files if re.fullmatch(r"systemd/[^/]+\.service\.d/[^/]+\.conf", f)]
+
+
 def every_restriction_has_a_reason(tree):
     """A comment stands above the line, or above the lines of the same kind that it ends."""
     bad = []
@@ -35,18 +39,20 @@ def every_restriction_has_a_reason(tree):
 
 
 def systemd_accepts_the_units(tree):
-    """In a root of its own, where the programs and the units they need exist by name only."""
+    """In a root of its own, where the programs and the units they need exist by name only. A drop-in
+    is judged with the unit that it is for."""
     bad = []
-    for name in units(tree):
+    for name in units(tree) + drop_ins(tree):
         with tempfile.TemporaryDirectory() as root:
             folder = os.path.join(root, "etc/systemd/system")
-            os.makedirs(folder)
-            shutil.copy(tree.path(name), folder)
+            unit = name.split("/")[1].removesuffix(".d")
+            os.makedirs(os.path.join(folder, os.path.dirname(name.split("/", 1)[1])))
+            shutil.copy(tree.path(name), os.path.join(folder, name.split("/", 1)[1]))
             text = tree.read(name)
-            for other in DEFAULT_UNITS | set(re.findall(r"\b[\w.@-]+\.(?:service|target)\b",
-                                                        text)):
+            for other in DEFAULT_UNITS | {unit} | set(
+                    re.findall(r"\b[\w.@-]+\.(?:service|target)\b", text)):
                 path = os.path.join(folder, other)
-                if other != os.path.basename(name) and not os.path.exists(path):
+                if not os.path.exists(path):
                     with open(path, "w", encoding="utf-8") as f:
                         f.write("[Unit]\n" if other.endswith(".target") else
                                 "[Service]\nType=oneshot\nExecStart=/usr/bin/true\n")
@@ -55,16 +61,21 @@ def systemd_accepts_the_units(tree):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 shutil.copy("/bin/true", path)
             done = arch.run(["systemd-analyze", "verify", "--man=no", "--root=" + root,
-                             os.path.basename(name)])
+                             unit])
             if done.returncode or done.stdout:
                 bad.append("%s:1: %s" % (name, done.stdout.strip() or "refused"))
     return bad
 
 
-# What a source calls, and what the unit must say for it. @mount isn't in @system-service.
+LAUNCHER, EXIT = "systemd/teelaunchd.service", "systemd/teelaunchd-exit.service"
+
+# What a source calls, and what the unit that runs it must say for it. Neither @mount nor reboot is in
+# @system-service.
 NEEDS = (
-    (re.compile(r"\bCLONE_NEWNS\b"), "RestrictNamespaces", {"mnt", "no"}),
-    (re.compile(r"\b(?:mount|umount2?)\("), "SystemCallFilter", {"@mount"}),
+    (re.compile(r"\bCLONE_NEWNS\b"), LAUNCHER, "RestrictNamespaces", {"mnt", "no"}),
+    (re.compile(r"\b(?:mount|umount2?)\("), LAUNCHER, "SystemCallFilter", {"@mount"}),
+    (re.compile(r"\breboot\("), EXIT, "SystemCallFilter", {"@reboot", "reboot"}),
+    (re.compile(r"\breboot\("), EXIT, "CapabilityBoundingSet", {"CAP_SYS_BOOT"}),
 )
 
 
@@ -76,15 +87,16 @@ def values(text, key):
 
 def the_launchers_unit_allows_what_the_launcher_calls(tree):
     """A forbidden call fails on the machine only, and only for images of several layers."""
-    unit = "systemd/teelaunchd.service"
     bad = []
     for name in tree.files:
         if not name.startswith("launcher/") or not name.endswith(".c"):
             continue
         code = re.sub(r"/\*.*?\*/|\"(?:[^\"\\]|\\.)*\"", "", tree.read(name), flags=re.S)
-        for call, key, enough in NEEDS:
+        for call, unit, key, enough in NEEDS:
+            if not call.search(code):
+                continue
             allowed = values(tree.read(unit), key)
-            if call.search(code) and allowed is not None and not allowed & enough:
+            if allowed is not None and not allowed & enough:
                 bad.append("%s:1: %s= forbids what %s calls (%s)" % (unit, key, name, call.pattern))
     return bad
 

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <string.h>
 #include <teelaunch/cleanup.h>
 
 #include "launcher/machine.h"
@@ -33,6 +34,17 @@ static void a_kernel_command_line_is_production_only_by_one_exact_word(void **st
 		{ "confidential-space.hardened=TRUE", -EINVAL, true },
 		{ "confidential-space.hardened=", -EINVAL, true },
 		{ "confidential-space.hardened=truex", -EINVAL, true },
+		{ "confidential-space.hardened", -EINVAL, true },
+		{ "confidential_space.hardened=true", -EINVAL, true },
+		{ "Confidential-Space.hardened=false", -EINVAL, true },
+		{ "\"confidential-space.hardened=true\"", -EINVAL, true },
+		{ "\"confidential-space.hardened\"=true", -EINVAL, true },
+		{ "confidential-space.hardened=\"true\"", -EINVAL, true },
+		{ "confidential-space.hardened=true \"confidential-space.hardened=false\"", -EINVAL,
+		  true },
+		{ "confidential-space.hardened.x=true", 0, false },
+		{ "confidential-space.hardenedx", 0, false },
+		{ "\"", 0, false },
 	};
 
 	(void)state;
@@ -40,13 +52,51 @@ static void a_kernel_command_line_is_production_only_by_one_exact_word(void **st
 		struct tl_error err = { 0 };
 		bool got = true; /* the poison: a failure must leave it */
 
-		assert_int_equal(machine_parse_cmdline(cases[i].text, &got, &err), cases[i].r);
+		assert_int_equal(
+			machine_parse_cmdline(cases[i].text, strlen(cases[i].text), &got, &err),
+			cases[i].r);
 		assert_int_equal(got, cases[i].is_hardened);
 		if (cases[i].r) {
 			assert_int_equal(err.code, TL_E_CMDLINE_CONTRADICTS);
 			assert_int_equal(err.class, TL_FATAL);
 		}
 	}
+}
+
+/* Everything around the length at which the kernel cuts, with the flag at the end. */
+static void a_command_line_that_the_kernel_may_have_cut_is_refused(void **state)
+{
+	static const char flag[] = " confidential-space.hardened=true";
+	char text[MACHINE_CMDLINE_FULL + 8];
+	bool got = false;
+
+	(void)state;
+	for (size_t n = 2000; n < sizeof(text) - 1; n++) {
+		struct tl_error err = { 0 };
+		int r;
+
+		memset(text, 'x', n);
+		memcpy(text + n - strlen(flag), flag, strlen(flag));
+		text[n] = '\n';
+		r = machine_parse_cmdline(text, n + 1, &got, &err);
+		assert_int_equal(r, n < 2047 ? 0 : -EOVERFLOW);
+		assert_int_equal(err.code, n < 2047 ? 0 : TL_E_CMDLINE_LENGTH);
+		assert_int_equal(machine_parse_cmdline(text, n, &got, NULL), r);
+		assert_true(got);
+	}
+}
+
+static void a_nul_in_the_command_line_hides_nothing(void **state)
+{
+	static const char text[] =
+		"confidential-space.hardened=true\0confidential-space.hardened=false";
+	struct tl_error err = { 0 };
+	bool got = false;
+
+	(void)state;
+	assert_int_equal(machine_parse_cmdline(text, sizeof(text) - 1, &got, &err), -EINVAL);
+	assert_int_equal(err.code, TL_E_CMDLINE_CONTRADICTS);
+	assert_false(got);
 }
 
 static void memory_that_is_available_is_read_strictly(void **state)
@@ -110,6 +160,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_kernel_command_line_is_production_only_by_one_exact_word),
+		cmocka_unit_test(a_command_line_that_the_kernel_may_have_cut_is_refused),
+		cmocka_unit_test(a_nul_in_the_command_line_hides_nothing),
 		cmocka_unit_test(memory_that_is_available_is_read_strictly),
 		cmocka_unit_test(capabilities_are_named_by_their_bits),
 		cmocka_unit_test(this_machine_can_be_read),

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vectors.h"
 
+#include <signal.h>
+#include <string.h>
+
+#include <teelaunch/cleanup.h>
 #include <teelaunch/exit_decision.h>
 
 /* The table of design.md section 5, written once more by hand: Never, OnFailure, Always, debug. */
@@ -59,6 +63,79 @@ static void every_exit_code_has_one_action_and_a_crash_stops(void **state)
 	assert_int_equal(tl_vm_action_of_exit_code(-1), TL_VM_STOP);
 }
 
+/* Every status and every signal, in production and debug; the expectation is written by hand. */
+static void every_end_of_the_launcher_has_one_action(void **state)
+{
+	static const char *const deaths[] = { "signal",    "core-dump",      "watchdog",
+					      "timeout",   "oom-kill",       "protocol",
+					      "resources", "start-limit-hit" };
+
+	(void)state;
+	for (int status = 0; status < 256; status++) {
+		struct tl_unit_end end;
+		char text[8];
+
+		snprintf(text, sizeof(text), "%d", status);
+		end = tl_unit_end_parse(status ? "exit-code" : "success", "exited", text);
+		assert_int_equal(end.end, TL_END_EXITED);
+		assert_int_equal(end.status, status);
+		assert_int_equal(tl_vm_action_of_end(&end, false),
+				 status == 3 ? TL_VM_RESTART : TL_VM_STOP);
+		assert_int_equal(tl_vm_action_of_end(&end, true), TL_VM_HOLD);
+		assert_int_equal(tl_unit_end_is_decision(&end),
+				 status == 0 || status == 1 || status == 3 || status == 4);
+	}
+	for (size_t i = 0; i < TL_ARRAY_SIZE(deaths); i++)
+		for (int signal = 0; signal < NSIG; signal++) {
+			const char *name = sigabbrev_np(signal);
+			struct tl_unit_end end =
+				tl_unit_end_parse(deaths[i], i % 2 ? "dumped" : "killed", name);
+
+			assert_int_not_equal(end.end, TL_END_EXITED);
+			assert_int_not_equal(end.end, TL_END_UNKNOWN);
+			assert_int_equal(end.status, -1);
+			assert_int_equal(tl_vm_action_of_end(&end, false), TL_VM_STOP);
+			assert_int_equal(tl_vm_action_of_end(&end, true), TL_VM_HOLD);
+			assert_false(tl_unit_end_is_decision(&end));
+		}
+}
+
+static void an_end_in_other_words_stops_production(void **state)
+{
+	static const struct {
+		const char *result, *code, *status;
+		enum tl_end end;
+	} cases[] = {
+		{ "success", "killed", "TERM", TL_END_SIGNAL },
+		{ NULL, NULL, NULL, TL_END_UNKNOWN },
+		{ "", "", "", TL_END_UNKNOWN },
+		{ "exit-code", "exited", NULL, TL_END_UNKNOWN },
+		{ "exit-code", NULL, "3", TL_END_UNKNOWN },
+		{ "exit-code", "exited", "", TL_END_UNKNOWN },
+		{ "exit-code", "exited", "3x", TL_END_UNKNOWN },
+		{ "exit-code", "exited", "+3", TL_END_UNKNOWN },
+		{ "exit-code", "exited", "256", TL_END_UNKNOWN },
+		{ "exit-code", "exited", "-1", TL_END_UNKNOWN },
+		{ "exit-code", "dumped", "3", TL_END_UNKNOWN },
+		{ "exec-condition", "exited", "3", TL_END_UNKNOWN },
+		{ "signal", "exited", "3", TL_END_SIGNAL },
+		{ "watchdog", "exited", "3", TL_END_WATCHDOG },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < TL_ARRAY_SIZE(cases); i++) {
+		struct tl_unit_end end =
+			tl_unit_end_parse(cases[i].result, cases[i].code, cases[i].status);
+
+		assert_int_equal(end.end, cases[i].end);
+		assert_int_equal(tl_vm_action_of_end(&end, false), TL_VM_STOP);
+		assert_int_equal(tl_vm_action_of_end(&end, true), TL_VM_HOLD);
+	}
+	for (int end = 0; end < TL_ENDS; end++)
+		assert_non_null(tl_end_name(end));
+	assert_string_equal(tl_end_name(TL_END_OOM), "oom-kill");
+}
+
 static void classes_and_names_match(void **state)
 {
 	(void)state;
@@ -76,6 +153,8 @@ int main(void)
 		cmocka_unit_test(a_requested_shutdown_never_restarts),
 		cmocka_unit_test(an_unknown_policy_counts_as_never),
 		cmocka_unit_test(every_exit_code_has_one_action_and_a_crash_stops),
+		cmocka_unit_test(every_end_of_the_launcher_has_one_action),
+		cmocka_unit_test(an_end_in_other_words_stops_production),
 		cmocka_unit_test(classes_and_names_match),
 	};
 
