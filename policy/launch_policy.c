@@ -167,47 +167,47 @@ static int parse_mount_paths(struct policy_parser *p, const struct label_row *ro
 /* The label table, in the order in which problems are reported. */
 static const struct label_row label_rows[] = {
 	{ { TL_LABEL_PREFIX "allow_env_override", "list of names, separated by commas", "(none)",
-	    "Variables the operator may set with tee-env-NAME. Exact names; spaces count.", NULL },
+	    "Variables the operator may set. Exact names, no wildcards; spaces count.", NULL },
 	  parse_envs,
 	  0,
 	  "env" },
 	{ { TL_LABEL_PREFIX "allow_cmd_override", "true or false", "false",
-	    "May the operator replace CMD with tee-cmd?", NULL },
+	    "May the operator replace the image's CMD? Its ENTRYPOINT stays.", NULL },
 	  parse_bool,
 	  FIELD(allow_cmd),
 	  "label-cmd-bool" },
 	{ { TL_LABEL_PREFIX "log_redirect", "always, never or debugonly", "debugonly",
-	    "When tee-container-log-redirect may show the workload's output.", NULL },
+	    "On which machines the operator may see the workload's output.", NULL },
 	  parse_log_policy,
 	  0,
 	  "label-log-policy" },
 	{ { LABEL_LEGACY_MONITORING, "always, never or debugonly", "(see the next two)",
-	    "Old form of the next two, which can't stand beside it.", NULL },
+	    "Old form of the next two; never set it beside them.", NULL },
 	  parse_legacy_monitoring,
 	  0,
 	  "label-memory-policy" },
 	{ { LABEL_HARDENED_MONITORING, "none, memoryOnly or all", "none",
-	    "Highest tee-monitoring-enable on a hardened image.", NULL },
+	    "The most monitoring on a production machine. Without effect so far.", NULL },
 	  parse_monitoring,
 	  FIELD(hardened_monitoring),
 	  "label-hardened-monitoring" },
 	{ { LABEL_DEBUG_MONITORING, "none, memoryOnly or all", "memoryOnly",
-	    "Highest tee-monitoring-enable on a debug image.", NULL },
+	    "The most monitoring on a debug machine. Without effect so far.", NULL },
 	  parse_monitoring,
 	  FIELD(debug_monitoring),
 	  "label-debug-monitoring" },
 	{ { TL_LABEL_PREFIX "allow_mount_destinations", "absolute paths, separated by colons",
-	    "(none)", "tee-mount may mount at these paths and below them.", NULL },
+	    "(none)", "The operator may mount tmpfs at these paths and below them.", NULL },
 	  parse_mount_paths,
 	  0,
 	  "mount:allow-entry-not-absolute" },
 	{ { TL_LABEL_PREFIX "allow_capabilities", "true or false", "false",
-	    "May the operator add capabilities with tee-added-capabilities?", NULL },
+	    "May the operator add Linux capabilities to the workload?", NULL },
 	  parse_bool,
 	  FIELD(allow_capabilities),
 	  "label-caps-bool" },
 	{ { TL_LABEL_PREFIX "allow_cgroups", "true or false", "false",
-	    "May the operator ask for tee-cgroup-ns?", NULL },
+	    "May the operator give the workload its own, writable cgroup?", NULL },
 	  parse_bool,
 	  FIELD(allow_cgroups),
 	  "label-cgroups-bool" },
@@ -236,6 +236,7 @@ static bool is_known(const char *name)
 static int unknown_label_warn(struct policy_parser *p, const char *name)
 {
 	const char *near = nearest_name(name, label_name);
+	char oddity[NAME_ODDITY_BYTES];
 	auto_free char *fix = NULL;
 
 	if (is_known(name))
@@ -244,9 +245,10 @@ static int unknown_label_warn(struct policy_parser *p, const char *name)
 		return 0;
 	if (near && asprintf(&fix, "did you mean %s?", near) < 0)
 		return -ENOMEM;
+	name_oddity(name, near, oddity);
 	return tl_findings_add(p->findings, FINDING(TL_E_LABEL_UNKNOWN, "env", true), name, fix,
-			       "image label %s is none of the launch policy; it has no effect",
-			       name);
+			       "image label %s is none of the launch policy; it has no effect%s",
+			       name, oddity);
 }
 
 static int row_parse(struct policy_parser *p, const struct label_row *row)

@@ -20,16 +20,21 @@ static const char *key_name(size_t i)
 /* Is an unknown key meant for us? By its prefix in any case, or by a name near one of ours. */
 static int unknown_key_warn(struct spec_parser *p, const char *key)
 {
-	const char *near = nearest_name(key, key_name);
+	const char *near = nearest_name(key, key_name), *rest = name_rest(key);
+	bool is_prefix = near && strcmp(near, SPEC_ENV_PREFIX) == 0;
+	char oddity[NAME_ODDITY_BYTES];
 	auto_free char *fix = NULL;
 
 	if (!near && !has_prefix_folded(key, "tee-"))
 		return 0;
 	if (near && asprintf(&fix, "did you mean %s%s?", near,
-			     strcmp(near, SPEC_ENV_PREFIX) == 0 ? "NAME" : "") < 0)
+			     !is_prefix ? ""
+			     : *rest    ? rest
+					: "NAME") < 0)
 		return -ENOMEM;
+	name_oddity(key, near, oddity);
 	return tl_findings_add(p->findings, SPEC_WARNING(TL_E_KEY_UNKNOWN), key, fix,
-			       "%s is no key of this launcher; it has no effect", key);
+			       "%s is no key of this launcher; it has no effect%s", key, oddity);
 }
 
 static int unknown_keys_warn(struct spec_parser *p)

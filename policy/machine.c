@@ -102,42 +102,57 @@ static const struct {
 	const char *what;
 	const char *category;
 	bool is_warning;
+	const char *fix;
 } features[] = {
 	{ TL_FEATURE_GPU_DRIVER, uses_gpu, "tee-install-gpu-driver", "install a GPU driver",
-	  "post-gpu-not-supported", false },
+	  "post-gpu-not-supported", false, "remove the key, or use a launcher that supports it" },
 	{ TL_FEATURE_ITA, uses_ita, "ita-region", "attest to Intel Trust Authority", "ita-pair",
-	  false },
+	  false, "remove ita-region and ita-api-key, or use a launcher that supports them" },
 	{ TL_FEATURE_MONITORING, uses_monitoring, "tee-monitoring-enable",
-	  "report the machine's health", "monitoring", true },
+	  "report the machine's health", "monitoring", true,
+	  "remove the key; watch the machine by the cloud's own metrics" },
 	{ TL_FEATURE_SIGNATURES, uses_signatures, "tee-signed-image-repos",
-	  "add image signatures to its evidence", "json-type", true },
+	  "add image signatures to its evidence", "json-type", true,
+	  "remove the key; trust the image by its digest, which the token holds" },
 	{ TL_FEATURE_IMPERSONATE, uses_impersonation, "tee-impersonate-service-accounts",
-	  "impersonate service accounts", "json-type", true },
+	  "impersonate service accounts", "json-type", true,
+	  "remove the key; grant the roles to the machine's own service account" },
 };
+
+/* Monitoring has an old key too: name the one that the operator wrote. */
+static const char *feature_key(const struct tl_launch_spec *spec, const char *key)
+{
+	static const char old[] = "tee-monitoring-memory-enable";
+
+	if (strcmp(key, "tee-monitoring-enable") != 0)
+		return key;
+	for (size_t i = 0; tl_launch_spec_key(i); i++)
+		if (spec->keys_set & (UINT32_C(1) << i) &&
+		    strcmp(tl_launch_spec_key(i)->name, old) == 0)
+			return old;
+	return key;
+}
 
 static int rule_features(struct machine_judge *j)
 {
 	int r = 0;
 
 	for (size_t i = 0; !r && i < TL_ARRAY_SIZE(features); i++) {
+		const char *key = feature_key(j->spec, features[i].key);
 		/* A value that couldn't be read still asks for what its key is for. */
-		bool is_asked = features[i].is_used(j->spec) ||
-				tl_launch_spec_is_bad(j->spec, features[i].key);
+		bool is_asked = features[i].is_used(j->spec) || tl_launch_spec_is_bad(j->spec, key);
 
 		if (j->facts->features & features[i].feature || !is_asked)
 			continue;
 		if (!features[i].is_warning)
-			r = deny(j, TL_E_FEATURE, features[i].category, features[i].key,
-				 "remove the key, or use a launcher that supports it",
-				 "%s is not supported: this launcher can't %s", features[i].key,
+			r = deny(j, TL_E_FEATURE, features[i].category, key, features[i].fix,
+				 "%s is not supported: this launcher can't %s", key,
 				 features[i].what);
 		else
-			r = tl_findings_add(j->findings,
-					    FINDING(TL_E_FEATURE, features[i].category, true),
-					    features[i].key,
-					    "remove the key, or use a launcher that supports it",
-					    "%s has no effect: this launcher can't %s",
-					    features[i].key, features[i].what);
+			r = tl_findings_add(
+				j->findings, FINDING(TL_E_FEATURE, features[i].category, true), key,
+				features[i].fix, "%s has no effect: this launcher can't %s", key,
+				features[i].what);
 	}
 	return r;
 }

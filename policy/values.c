@@ -2,6 +2,8 @@
 #include "values.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -247,23 +249,87 @@ bool path_is_below(const char *dir, const char *path)
 #define TYPOS_MAX      3
 #define NAME_CHARS_MAX 63 /* of tl_str_distance() */
 
+/* Each character that isn't ASCII becomes one byte that matches none: one wrong letter. */
+#define FOREIGN '\x01'
+
+static bool is_continuation(char c)
+{
+	return ((unsigned char)c & 0xc0) == 0x80;
+}
+
+static bool name_fold(const char *name, char ret[static NAME_CHARS_MAX + 1])
+{
+	size_t n = 0;
+
+	for (; *name && n < NAME_CHARS_MAX; name++)
+		if (!is_continuation(*name))
+			ret[n++] = (unsigned char)*name < 0x80 ? ascii_lower(*name) : FOREIGN;
+	return !*name;
+}
+
+/* The code point at the start of valid UTF-8. */
+static uint32_t code_point(const char *s)
+{
+	unsigned char lead = (unsigned char)*s;
+	uint32_t ret = lead < 0xe0 ? lead & 0x1f : lead < 0xf0 ? lead & 0x0f : lead & 0x07;
+
+	while (is_continuation(*++s))
+		ret = ret << 6 | ((unsigned char)*s & 0x3f);
+	return ret;
+}
+
+/* Is @name the known one @near, or in it when that is a prefix, but for case? */
+static bool is_case_odd(const char *name, const char *near)
+{
+	size_t n = near ? strlen(near) : 0;
+
+	if (!n || strncmp(name, near, n) == 0)
+		return false;
+	return near[n - 1] == '-' ? has_prefix_folded(name, near) : is_equal_folded(name, near);
+}
+
+void name_oddity(const char *name, const char *near, char ret[static NAME_ODDITY_BYTES])
+{
+	unsigned int number = 0;
+
+	for (const char *s = name; *s; s++) {
+		number += !is_continuation(*s);
+		if ((unsigned char)*s < 0x80)
+			continue;
+		(void)snprintf(ret, NAME_ODDITY_BYTES,
+			       ": its character %u is U+%04" PRIX32 ", which isn't ASCII", number,
+			       code_point(s));
+		return;
+	}
+	(void)snprintf(ret, NAME_ODDITY_BYTES, "%s",
+		       is_element_odd(name)      ? ": it begins or ends with a space"
+		       : is_case_odd(name, near) ? ": upper case is another name"
+						 : "");
+}
+
+const char *name_rest(const char *name)
+{
+	for (int i = 0; i < 2; i++)
+		name += strcspn(name, "-_") + (name[strcspn(name, "-_")] != '\0');
+	return name;
+}
+
 const char *nearest_name(const char *name, const char *(*get)(size_t i))
 {
-	char folded[NAME_CHARS_MAX + 1] = { 0 };
+	char whole[NAME_CHARS_MAX + 1] = { 0 }, head[NAME_CHARS_MAX + 1] = { 0 };
 	const char *best = NULL;
 	unsigned int least = 0;
 
-	if (strlen(name) > NAME_CHARS_MAX)
+	if (!name_fold(name, whole))
 		return NULL;
-	for (size_t i = 0; name[i]; i++)
-		folded[i] = ascii_lower(name[i]);
+	memcpy(head, whole, (size_t)(name_rest(whole) - whole));
 	for (size_t i = 0; get(i); i++) {
 		const char *known = get(i);
-		unsigned int distance = tl_str_distance(folded, known);
+		size_t n = strlen(known);
+		unsigned int distance = tl_str_distance(known[n - 1] == '-' ? head : whole, known);
 
 		/* More wrong letters, or a third of a short name, make another word. */
-		if (distance > TYPOS_MAX || distance > strlen(known) / 3 ||
-		    (best && distance >= least))
+		if (distance > TYPOS_MAX || distance > n / 3 || (best && distance >= least))
 			continue;
 		best = known;
 		least = distance;

@@ -55,8 +55,24 @@ char *path_clean(const char *path);
 /** @dir and @path absolute and clean: is @path the same or below? */
 bool path_is_below(const char *dir, const char *path);
 
+#define NAME_ODDITY_BYTES 64
+
 /**
- * The name nearest to @name, or NULL when none is near enough to be meant.
+ * What a reader can't see, or wouldn't think of, in a name that is none of ours: a character that
+ * only looks like a letter, a space at an end, upper case. In words that go on a message; else "".
+ *
+ * @name  valid UTF-8
+ * @near  what nearest_name() says
+ */
+void name_oddity(const char *name, const char *near, char ret[static NAME_ODDITY_BYTES]);
+
+/** What follows the second '-' or '_' of @name; "" if nothing does. */
+const char *name_rest(const char *name);
+
+/**
+ * The name nearest to @name, or NULL when none is near enough to be meant. A character that isn't
+ * ASCII counts as one wrong letter. A known name that ends with '-' is a prefix: of @name only what
+ * stands before name_rest() is compared with it.
  * @get  row @i of a table of names; NULL past its end
  */
 const char *nearest_name(const char *name, const char *(*get)(size_t i));

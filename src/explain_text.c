@@ -133,6 +133,7 @@ static const struct {
 	{ "tee-restart-policy", show_restart },
 	{ "tee-container-log-redirect", show_redirect },
 	{ "tee-monitoring-enable", show_monitoring },
+	{ "tee-monitoring-memory-enable", show_monitoring },
 	{ "tee-impersonate-service-accounts", show_accounts },
 	{ "tee-signed-image-repos", show_repos },
 	{ "tee-added-capabilities", show_capabilities },

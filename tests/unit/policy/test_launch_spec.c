@@ -265,23 +265,39 @@ static void every_value_that_is_not_a_string_is_named(void **state)
 static void a_mistyped_key_is_reported_with_the_nearest_one(void **state)
 {
 	static const struct {
-		const char *key, *fix;
+		const char *key, *fix, *oddity;
 	} cases[] = {
-		{ "tee-restart-polcy", "did you mean tee-restart-policy?" },
-		{ "TEE-CMD", "did you mean tee-cmd?" },
-		{ "tee-cmd ", "did you mean tee-cmd?" },
-		{ "tee-cgroup-ns\\u0000", "did you mean tee-cgroup-ns?" },
+		{ "tee-restart-polcy", "did you mean tee-restart-policy?", NULL },
+		{ "TEE-CMD", "did you mean tee-cmd?", "upper case is another name" },
+		{ "Tee-Env-Ab", "did you mean tee-env-Ab?", "upper case is another name" },
+		{ "tee-cmd ", "did you mean tee-cmd?", "it begins or ends with a space" },
+		{ "tee-evn-FOO", "did you mean tee-env-FOO?", NULL },
+		{ "tee_env_FOO", "did you mean tee-env-FOO?", NULL },
+		{ "tee-enable-foo", "correct its name or remove it", NULL },
+		{ "tee\xe2\x80\x91" /* a hyphen that doesn't break lines */
+		  "cmd",
+		  "did you mean tee-cmd?", "its character 4 is U+2011, which isn't ASCII" },
+		{ "\xf0\x9d\x97\x8d" /* a mathematical t */
+		  "ee-cmd",
+		  "did you mean tee-cmd?", "its character 1 is U+1D5CD, which isn't ASCII" },
+		{ "tee-\xd1\x81md", "did you mean tee-cmd?",
+		  "its character 5 is U+0441, which isn't ASCII" },
+		{ "gca-service-envs", "did you mean gca-service-env?", NULL },
+		{ "gca_service_env", "did you mean gca-service-env?", NULL },
+		{ "Ita-Region", "did you mean ita-region?", "upper case is another name" },
+		{ "ita-apikey", "did you mean ita-api-key?", NULL },
+		{ "tee-cgroup-ns\\u0000", "did you mean tee-cgroup-ns?", NULL },
 		{ "t\xd0\xb5"
 		  "e-cmd",
-		  "did you mean tee-cmd?" },
-		{ "tee-env", "did you mean tee-env-NAME?" },
-		{ "ita_region", "did you mean ita-region?" },
-		{ "tee-something-else", "correct its name or remove it" },
-		{ "ssh-keys", NULL },
-		{ "startup-script", NULL },
-		{ "tee", NULL },
+		  "did you mean tee-cmd?", "its character 2 is U+0435" },
+		{ "tee-env", "did you mean tee-env-NAME?", NULL },
+		{ "ita_region", "did you mean ita-region?", NULL },
+		{ "tee-something-else", "correct its name or remove it", NULL },
+		{ "ssh-keys", NULL, NULL },
+		{ "startup-script", NULL, NULL },
+		{ "tee", NULL, NULL },
 		{ "tee-a-name-that-is-longer-than-any-word-the-distance-is-counted-for",
-		  "correct its name or remove it" },
+		  "correct its name or remove it", NULL },
 	};
 
 	(void)state;
@@ -298,6 +314,7 @@ static void a_mistyped_key_is_reported_with_the_nearest_one(void **state)
 		assert_true(findings.items[0].is_warning);
 		assert_int_equal(findings.items[0].code, TL_E_KEY_UNKNOWN);
 		assert_string_equal(findings.items[0].fix, cases[i].fix);
+		assert_true(!cases[i].oddity || strstr(findings.items[0].message, cases[i].oddity));
 		assert_false(findings_hold(&findings, "SECRET"));
 	}
 }

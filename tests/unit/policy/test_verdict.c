@@ -356,6 +356,25 @@ static void label_problems_are_all_reported_in_order(void **state)
 			    "did you mean tee.launch_policy.allow_cmd_override?");
 }
 
+static void a_label_that_only_looks_right_is_told_why(void **state)
+{
+	auto_kvs struct tl_kvs labels = { 0 };
+	auto_findings struct tl_findings findings = { 0 };
+	auto_launch_policy struct tl_launch_policy policy = { 0 };
+
+	(void)state;
+	tl_kvs_add(&labels, LABEL("Allow_Cmd_Override"), "true");
+	tl_kvs_add(&labels, LABEL("allow_\xd1\x81md_override"), "true");
+	assert_int_equal(tl_launch_policy_parse(&labels, &policy, &findings), 0);
+	assert_false(policy.allow_cmd);
+	assert_int_equal(findings.n, 2);
+	for (size_t i = 0; i < findings.n; i++)
+		assert_string_equal(findings.items[i].fix,
+				    "did you mean " LABEL("allow_cmd_override") "?");
+	assert_non_null(strstr(findings.items[0].message, "upper case is another name"));
+	assert_non_null(strstr(findings.items[1].message, "character 25 is U+0441"));
+}
+
 static void the_legacy_monitoring_label_is_trimmed_and_refused_when_unknown(void **state)
 {
 	static const struct {
@@ -422,6 +441,9 @@ static void memory_is_checked_as_a_sum_that_never_wraps(void **state)
 	}
 }
 
+#define OLD_MONITORING                                                                             \
+	"{\"tee-image-reference\":\"h/p:t\",\"tee-monitoring-memory-enable\":\"true\"}"
+
 static void what_the_launcher_lacks_is_refused_or_warned_of_by_name(void **state)
 {
 	auto_launch_spec struct tl_launch_spec spec = { .is_gpu_driver_wanted = true,
@@ -439,6 +461,15 @@ static void what_the_launcher_lacks_is_refused_or_warned_of_by_name(void **state
 		assert_int_equal(findings.items[i].code, TL_E_FEATURE);
 		assert_int_equal(findings.items[i].is_warning, i >= 2);
 	}
+	assert_string_equal(findings.items[2].key, "tee-monitoring-enable");
+	tl_findings_done(&findings);
+	tl_launch_spec_done(&spec);
+	assert_int_equal(tl_launch_spec_parse(OLD_MONITORING, strlen(OLD_MONITORING), NULL, &spec,
+					      &findings),
+			 0);
+	assert_int_equal(tl_machine_check(&spec, &facts, &findings), 0);
+	assert_int_equal(findings.n, 1);
+	assert_string_equal(findings.items[0].key, "tee-monitoring-memory-enable");
 	tl_findings_done(&findings);
 	facts.features = ~0u;
 	assert_int_equal(tl_machine_check(&spec, &facts, &findings), 0);
@@ -548,6 +579,7 @@ int main(void)
 		cmocka_unit_test(denials_keep_the_words_of_the_reference),
 		cmocka_unit_test(a_long_list_of_what_is_allowed_is_cut),
 		cmocka_unit_test(label_problems_are_all_reported_in_order),
+		cmocka_unit_test(a_label_that_only_looks_right_is_told_why),
 		cmocka_unit_test(the_legacy_monitoring_label_is_trimmed_and_refused_when_unknown),
 		cmocka_unit_test(memory_is_checked_as_a_sum_that_never_wraps),
 		cmocka_unit_test(what_the_launcher_lacks_is_refused_or_warned_of_by_name),
