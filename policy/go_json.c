@@ -214,13 +214,13 @@ int go_json_load(const char *text, size_t n, json_t **ret, struct go_json_fault 
 
 static int add_element(const json_t *element, struct tl_strv *list, const char **ret_what)
 {
-	const char *s = json_is_null(element) ? "" : json_string_value(element);
+	const char *s = json_typeof(element) == JSON_NULL ? "" : json_string_value(element);
 
 	if (!s) {
 		*ret_what = "an element that is not a string";
 		return -EINVAL;
 	}
-	if (json_is_string(element) && strlen(s) != json_string_length(element)) {
+	if (json_typeof(element) == JSON_STRING && strlen(s) != json_string_length(element)) {
 		*ret_what = "a NUL character in an element";
 		return -EINVAL;
 	}
@@ -232,15 +232,13 @@ int go_json_strings(const char *text, size_t max, struct tl_strv *ret, const cha
 	auto_strv struct tl_strv list = { 0 };
 	json_auto_t *json = NULL;
 	struct go_json_fault fault = { 0 };
-	size_t i;
-	json_t *element;
 	int r = go_json_load(text, strlen(text), &json, &fault);
 
 	if (r == -EINVAL)
 		*ret_what = fault.what;
 	if (r)
 		return r;
-	if (!json_is_array(json) && !json_is_null(json)) {
+	if (json_typeof(json) != JSON_ARRAY && json_typeof(json) != JSON_NULL) {
 		*ret_what = "something other than an array";
 		return -EINVAL;
 	}
@@ -248,9 +246,8 @@ int go_json_strings(const char *text, size_t max, struct tl_strv *ret, const cha
 		*ret_what = "more elements than a launch may have";
 		return -EINVAL;
 	}
-	json_array_foreach(json, i, element)
-	{
-		r = add_element(element, &list, ret_what);
+	for (size_t i = 0; i < json_array_size(json); i++) {
+		r = add_element(json_array_get(json, i), &list, ret_what);
 		if (r)
 			return r;
 	}

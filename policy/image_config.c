@@ -72,16 +72,12 @@ static int read_string(const struct reader *rd, const char *name, const json_t *
 
 static int read_strings(const struct reader *rd, const char *name, const json_t *value, void *field)
 {
-	size_t i;
-	json_t *element;
-
-	if (!json_is_array(value))
+	if (json_typeof(value) != JSON_ARRAY)
 		return refuse(rd, name, "is not an array");
 	if (json_array_size(value) > TL_IMAGE_CONFIG_LIST_MAX)
 		return refuse(rd, name, "has more than 4096 elements");
-	json_array_foreach(value, i, element)
-	{
-		const char *s = string_of(rd, name, element);
+	for (size_t i = 0; i < json_array_size(value); i++) {
+		const char *s = string_of(rd, name, json_array_get(value, i));
 
 		if (!s)
 			return -EINVAL;
@@ -100,16 +96,14 @@ static json_t *object_of(const json_t *value)
 static int read_map(const struct reader *rd, const char *name, const json_t *value, void *field)
 {
 	json_auto_t *object = object_of(value);
-	const char *key;
-	json_t *element;
 
-	if (!json_is_object(object))
+	if (json_typeof(object) != JSON_OBJECT)
 		return refuse(rd, name, "is not an object");
 	if (json_object_size(object) > TL_IMAGE_CONFIG_LIST_MAX)
 		return refuse(rd, name, "has more than 4096 members");
-	json_object_foreach(object, key, element)
-	{
-		const char *s = string_of(rd, key, element);
+	for (void *i = json_object_iter(object); i; i = json_object_iter_next(object, i)) {
+		const char *key = json_object_iter_key(i);
+		const char *s = string_of(rd, key, json_object_iter_value(i));
 
 		if (!s)
 			return -EINVAL;
@@ -130,15 +124,14 @@ static int read_keys(const struct reader *rd, const char *name, const json_t *va
 {
 	json_auto_t *object = object_of(value);
 	struct tl_strv *keys = field;
-	const char *key;
-	json_t *element;
 
-	if (!json_is_object(object))
+	if (json_typeof(object) != JSON_OBJECT)
 		return refuse(rd, name, "is not an object");
 	if (json_object_size(object) > TL_IMAGE_CONFIG_LIST_MAX)
 		return refuse(rd, name, "has more than 4096 members");
-	json_object_foreach(object, key,
-			    element) if (tl_strv_add(keys, key)) return out_of_memory(rd);
+	for (void *i = json_object_iter(object); i; i = json_object_iter_next(object, i))
+		if (tl_strv_add(keys, json_object_iter_key(i)))
+			return out_of_memory(rd);
 	if (keys->n)
 		qsort(keys->items, keys->n, sizeof(*keys->items), string_compare);
 	return 0;
@@ -173,16 +166,13 @@ static const struct field_row rootfs_rows[] = {
 /* Go's decoder would take "CMD" for "Cmd"; two readers must not see two images. */
 static int names_check(const struct reader *rd, const struct field_row *rows, json_t *object)
 {
-	const char *key;
-	json_t *value;
+	for (void *i = json_object_iter(object); i; i = json_object_iter_next(object, i)) {
+		const char *key = json_object_iter_key(i);
 
-	json_object_foreach(
-		object, key,
-		value) for (const struct field_row *row = rows; row->name;
-			    row++) if (strcasecmp(key, row->name) == 0 &&
-				       strcmp(key, row->name) !=
-					       0) return refuse(rd, key,
-								"is a known name in another case");
+		for (const struct field_row *row = rows; row->name; row++)
+			if (strcasecmp(key, row->name) == 0 && strcmp(key, row->name) != 0)
+				return refuse(rd, key, "is a known name in another case");
+	}
 	return 0;
 }
 
@@ -192,13 +182,13 @@ static int read_rows(const struct reader *rd, const struct field_row *rows, cons
 	json_auto_t *object = object_of(value);
 	int r;
 
-	if (!json_is_object(object))
+	if (json_typeof(object) != JSON_OBJECT)
 		return refuse(rd, name, "is not an object");
 	r = names_check(rd, rows, object);
 	for (; !r && rows->name; rows++) {
 		const json_t *member = json_object_get(object, rows->name);
 
-		if (member && !json_is_null(member))
+		if (member && json_typeof(member) != JSON_NULL)
 			r = rows->read(rd, rows->name, member, (char *)config + rows->offset);
 	}
 	return r;

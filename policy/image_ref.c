@@ -20,10 +20,7 @@
 
 static bool is_made_of(const char *s, size_t n, const char *set)
 {
-	for (size_t i = 0; i < n; i++)
-		if (!s[i] || !strchr(set, s[i]))
-			return false;
-	return n > 0;
+	return n > 0 && strspn(s, set) >= n;
 }
 
 /* Name or IPv4 address, or IPv6 address in brackets; then perhaps ":PORT". */
@@ -45,14 +42,15 @@ static bool is_host(const char *s, size_t n)
 	       s[name_n - 1] != '-';
 }
 
-/* Bytes of a separator inside a path component: ".", "_", "__" or dashes; 0 if there is none. */
+/* Bytes of the separator that @n > 0 bytes of a path component begin with: ".", "_", "__" or
+ * dashes; 0 if there is none. */
 static size_t separator_len(const char *s, size_t n)
 {
 	size_t len = 0;
 
 	while (len < n && s[len] == '-')
 		len++;
-	if (len || !n)
+	if (len)
 		return len;
 	if (s[0] == '.')
 		return 1;

@@ -162,10 +162,26 @@ static int parse_mount_paths(struct policy_parser *p, const struct label_row *ro
 	return r;
 }
 
+/* A label that this release doesn't know would restrict nothing; its image can say what it needs.
+ */
+static int parse_version(struct policy_parser *p, const struct label_row *row, const char *text)
+{
+	if (schema_version_is_known(text))
+		return 0;
+	return forbid(p, row, row->category, TL_E_SCHEMA_VERSION,
+		      "image label %s is '%s'; " SCHEMA_VERSION_KNOWN, row->doc.name, text);
+}
+
 #define FIELD(name) offsetof(struct tl_launch_policy, name)
 
 /* The label table, in the order in which problems are reported. */
 static const struct label_row label_rows[] = {
+	{ { TL_LABEL_PREFIX "schema_version", "decimal number", "1",
+	    "Version of these labels that the image needs; refused if the release is older.",
+	    NULL },
+	  parse_version,
+	  0,
+	  "json-type" },
 	{ { TL_LABEL_PREFIX "allow_env_override", "list of names, separated by commas", "(none)",
 	    "Variables the operator may set. Exact names, no wildcards; spaces count.", NULL },
 	  parse_envs,
@@ -312,10 +328,12 @@ void tl_launch_policy_done(struct tl_launch_policy *policy)
 
 bool tl_launch_policy_is_bad(const struct tl_launch_policy *policy, const char *suffix)
 {
+	uint32_t bits = 0;
+
 	for (size_t i = 0; i < TL_ARRAY_SIZE(label_rows); i++)
 		if (strcmp(label_rows[i].doc.name + strlen(TL_LABEL_PREFIX), suffix) == 0)
-			return policy->labels_bad & row_bit(&label_rows[i]);
-	return false;
+			bits |= row_bit(&label_rows[i]);
+	return policy->labels_bad & bits;
 }
 
 const char *tl_log_policy_name(enum tl_log_policy policy)

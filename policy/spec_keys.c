@@ -215,24 +215,30 @@ static int parse_envs(struct spec_parser *p, const struct key_row *row, const ch
 	(void)text;
 	for (size_t i = 0; i < p->n_keys; i++) {
 		const char *value;
-		int r = 0;
+		int r;
 
 		if (!tl_str_starts_with(p->keys[i], SPEC_ENV_PREFIX))
 			continue;
-		/* Said once; the names of the rest are judged like the others. */
-		if (p->spec.envs.n == TL_SPEC_ENVS_MAX)
-			r = spec_forbid_row(p, row, TL_E_ATTRIBUTES_LIMIT, row->category,
-					    row->doc.name, "more than %d " SPEC_ENV_PREFIX "* keys",
-					    TL_SPEC_ENVS_MAX);
 		/* What is no string has its finding; whether it may be set is another question. */
 		value = spec_attribute(p, p->keys[i]);
-		if (!r)
-			r = tl_kvs_add(&p->spec.envs, p->keys[i] + strlen(SPEC_ENV_PREFIX),
-				       value ? value : "");
+		r = tl_kvs_add(&p->spec.envs, p->keys[i] + strlen(SPEC_ENV_PREFIX),
+			       value ? value : "");
 		if (r)
 			return r;
 	}
-	return 0;
+	if (p->spec.envs.n <= TL_SPEC_ENVS_MAX)
+		return 0;
+	/* All are kept: the names are judged however many they are. */
+	return spec_forbid_row(p, row, TL_E_ATTRIBUTES_LIMIT, row->category, row->doc.name,
+			       "more than %d " SPEC_ENV_PREFIX "* keys", TL_SPEC_ENVS_MAX);
+}
+
+/* Whoever wrote for a newer release is told so, rather than that its keys have no effect. */
+static int parse_version(struct spec_parser *p, const struct key_row *row, const char *text)
+{
+	if (schema_version_is_known(text))
+		return 0;
+	return spec_forbid_value(p, row, "%s is '%s'; " SCHEMA_VERSION_KNOWN, row->doc.name, text);
 }
 
 #define FIELD(name) offsetof(struct tl_launch_spec, name)
@@ -242,6 +248,12 @@ static int parse_envs(struct spec_parser *p, const struct key_row *row, const ch
  * can ask for.
  */
 static const struct key_row key_rows[] = {
+	{ .doc = { "tee-schema-version", "decimal number", "1",
+		   "Version of these keys that the launch needs; refused if this release is older.",
+		   NULL },
+	  .parse = parse_version,
+	  .code = TL_E_SCHEMA_VERSION,
+	  .category = "json-type" },
 	{ .doc = { "test-fake-verifier", "true or false", "false",
 		   "A key for tests. true is refused: this launcher has no fake verifier.", NULL },
 	  .parse = parse_fake_verifier,

@@ -130,6 +130,13 @@ bool u16_parse(const char *s, size_t n, uint16_t *ret)
 	return true;
 }
 
+bool schema_version_is_known(const char *text)
+{
+	uint16_t version;
+
+	return u16_parse(text, strlen(text), &version) && version > 0 && version <= SCHEMA_VERSION;
+}
+
 static const char *const spaces[] = {
 	" ",
 	"\t",

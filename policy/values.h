@@ -38,6 +38,13 @@ bool u16_parse(const char *s, size_t n, uint16_t *ret);
 /** True if @s starts with the lower-case ASCII @prefix, in any case. */
 bool has_prefix_folded(const char *s, const char *prefix);
 
+/* Of the key and label tables: raised when a new row, or a new value of one, restricts a launch. */
+#define SCHEMA_VERSION       1
+#define SCHEMA_VERSION_KNOWN "this release knows version 1; use a newer release"
+
+/** Is @text a decimal number from 1 to SCHEMA_VERSION? */
+bool schema_version_is_known(const char *text);
+
 /** Split at @separator; "" gives no element when empty ones are dropped, else one. 0, -ENOMEM, or
  * -E2BIG beyond @max elements; @ret on success only. */
 int list_split(const char *text, char separator, bool is_empty_dropped, size_t max,

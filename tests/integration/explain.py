@@ -303,8 +303,8 @@ class Behaviour(Explain):
         done = subprocess.run([PROGRAM, "explain", "--schema", "--json"], capture_output=True,
                               text=True, timeout=30, check=True)
         schema = json.loads(done.stdout)
-        self.assertEqual(len(schema["keys"]), 19)
-        self.assertEqual(len(schema["labels"]), 9)
+        self.assertEqual(len(schema["keys"]), 20)
+        self.assertEqual(len(schema["labels"]), 10)
         for label in {k["governed_by"] for k in schema["keys"] if "governed_by" in k}:
             for name in label.split(" or "):
                 self.assertIn(LABEL + name, [x["name"] for x in schema["labels"]])

@@ -218,6 +218,21 @@ static void what_could_not_be_read_is_not_quoted_as_a_default(void **state)
 			    "machines");
 }
 
+static void a_debug_machine_allows_what_its_own_label_says(void **state)
+{
+	static const char text[] = "{" IMAGE ",\"tee-monitoring-enable\":\"x\"}";
+	auto_findings struct tl_findings findings = { 0 };
+	auto_launch_spec struct tl_launch_spec spec = { 0 };
+	struct tl_launch_policy policy = { .debug_monitoring = TL_MONITORING_NONE };
+	struct tl_verdict_input in = { .spec = &spec, .policies = &policy, .n_policies = 1 };
+
+	(void)state;
+	assert_int_equal(tl_launch_spec_read(text, strlen(text), NULL, &spec, &findings), 1);
+	assert_int_equal(tl_verdict(&in, &findings), -EPERM);
+	assert_int_equal(findings.n, 2);
+	assert_non_null(strstr(findings.items[1].message, "none on debug machines"));
+}
+
 static void more_variables_than_allowed_are_all_judged(void **state)
 {
 	json_auto_t *doc = json_pack("{ss}", "tee-image-reference", "h/p:t");
@@ -269,6 +284,7 @@ int main(void)
 		cmocka_unit_test(one_mistake_hides_no_other),
 		cmocka_unit_test(a_mended_value_brings_up_no_reason_that_was_not_told),
 		cmocka_unit_test(what_could_not_be_read_is_not_quoted_as_a_default),
+		cmocka_unit_test(a_debug_machine_allows_what_its_own_label_says),
 		cmocka_unit_test(more_variables_than_allowed_are_all_judged),
 		cmocka_unit_test(what_was_read_in_part_is_never_allowed),
 	};

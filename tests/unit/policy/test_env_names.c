@@ -97,6 +97,7 @@ static void nul_in_a_value_is_a_fault(void **state)
 	assert_null(tl_env_fault_category(TL_ENV_OK));
 	assert_int_equal(tl_env_check("A\0", 2, "", 0), TL_ENV_NAME_MALFORMED);
 	assert_int_equal(tl_env_check("9A", 2, "", 0), TL_ENV_NAME_MALFORMED);
+	assert_int_equal(tl_env_check("{", 1, "", 0), TL_ENV_NAME_MALFORMED);
 }
 
 static void the_last_of_two_equal_names_gives_its_place(void **state)
@@ -121,12 +122,27 @@ static void the_last_of_two_equal_names_gives_its_place(void **state)
 		assert_string_equal(got.items[i], want[i]);
 }
 
+static void a_name_that_only_begins_alike_is_another(void **state)
+{
+	auto_strv struct tl_strv image = { 0 }, got = { 0 };
+	auto_kvs struct tl_kvs overrides = { 0 };
+
+	(void)state;
+	tl_strv_add(&image, "AB=1");
+	tl_kvs_add(&overrides, "A", "2");
+	assert_int_equal(tl_env_merge(&image, &overrides, NULL, &got), 0);
+	assert_int_equal(got.n, 2);
+	assert_string_equal(got.items[0], "AB=1");
+	assert_string_equal(got.items[1], "A=2");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_vector_holds),
 		cmocka_unit_test(nul_in_a_value_is_a_fault),
 		cmocka_unit_test(the_last_of_two_equal_names_gives_its_place),
+		cmocka_unit_test(a_name_that_only_begins_alike_is_another),
 	};
 
 	return cmocka_run_group_tests_name("env_names", tests, NULL, NULL);

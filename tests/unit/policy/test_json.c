@@ -41,6 +41,11 @@ static void json_is_read_as_go_reads_it(void **state)
 		{ "\"abc", NULL },
 		{ "\"\\ud800\\ue000\"", "\xef\xbf\xbd\xee\x80\x80" },
 		{ "\"\\ud800\\x\"", NULL },
+		{ "\"\\u12zz\"", NULL },
+		{ "\"\\ud800abcdefgh\"", "\xef\xbf\xbd"
+					 "abcdefgh" },
+		{ "\"\xff\xff\xff\xff\xff\"",
+		  "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
 		{ "\"\\ud800", NULL },
 		{ "\"\\ue000\\udbff\"", "\xee\x80\x80\xef\xbf\xbd" },
 		{ "\"a\"\xc2\xa0", NULL },
@@ -111,7 +116,9 @@ static void bytes_that_no_text_has_are_a_syntax_error(void **state)
 		      { "1e", 2 },
 		      { "1.", 2 },
 		      { "1e+", 3 },
-
+		      { "1\0", 2 },
+		      { "{\"a\"\0:1}", 8 },
+		      { "\"\xff\xff\xff\xff\"]", 7 },
 		      { "{\"a\"", 4 },
 		      { "{\"a\" ", 5 },
 		      { "{\"\\u0000\"", 9 } };

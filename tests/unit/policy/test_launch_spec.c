@@ -561,7 +561,7 @@ static void the_key_table_documents_every_key_once(void **state)
 		for (size_t i = 0; i < n; i++)
 			assert_string_not_equal(doc->name, tl_launch_spec_key(i)->name);
 	}
-	assert_int_equal(n, 19);
+	assert_int_equal(n, 20);
 }
 
 int main(void)

@@ -2,8 +2,8 @@
 /*
  * Every allocation of policy/ fails once: each call must then say -ENOMEM, leave its output alone
  * and give back what it had (the sanitizers watch that). The linker's --wrap puts the functions
- * below in the way. jansson's own allocations don't fail here: it takes some for syntax errors,
- * which refuse the launch as well.
+ * below in the way. jansson's own allocations fail in a test of their own: it takes some for syntax
+ * errors, which refuse the launch as well.
  */
 #include "vectors.h"
 
@@ -109,7 +109,8 @@ static int every_allocation_fails(int (*call)(void))
 
 static const char good[] =
 	"{\"tee-image-reference\":\"h/p:t\",\"tee-cmd\":\"[\\\"a\\\",null]\",\"tee-env-A\":\"1\","
-	"\"tee-env-B\":\"2\",\"tee-mount\":\"type=tmpfs,source=tmpfs,destination=/a;type=tmpfs,"
+	"\"tee-env-B\":\"2\",\"tee-env-1\":\"3\",\"tee-mount\":\"type=tmpfs,source=tmpfs,"
+	"destination=/a;type=tmpfs,"
 	"source=tmpfs,destination=/proc\",\"tee-signed-image-repos\":\"a,b \",\"ita-region\":\"U\","
 	"\"ita-api-key\":\"k\",\"tee-added-capabilities\":\"[\\\"C\\\"]\",\"tee-enw\":\"\\ud800\","
 	"\"tee-restart-polcy\":\"1\"}";
@@ -131,7 +132,8 @@ static int call_spec_bad(void)
 {
 	static const char bad[] =
 		"{\"tee-image-reference\":\"nginx\",\"tee-cmd\":\"x\",\"tee-env-A\":\"\\u0000\","
-		"\"tee-mount\":\"type=tmpfs,source=s,destination=/a,size=x;q\",\"ita-region\":"
+		"\"tee-mount\":\"type=tmpfs,source=s,destination=/"
+		"a,size=x;q;type=bind\",\"ita-region\":"
 		"\"U\",\"zoo\":1,\"tee-restart-policy\":\"x\"}";
 	static const struct tl_machine_facts facts = { 0 };
 	auto_launch_spec struct tl_launch_spec spec = { 0 };
@@ -173,9 +175,14 @@ static int call_verdict(void)
 	auto_findings struct tl_findings findings = { 0 };
 	struct tl_launch_policy policy = { .origin = "test" };
 	struct tl_verdict_input in = { .spec = &spec, .policies = &policy, .n_policies = 1 };
-	const struct tl_machine_facts facts = { .features = 0 };
+	auto_image_config struct tl_image_config image = { 0 };
+	const struct tl_strv none = { 0 };
+	const struct tl_machine_facts facts = { .features = 0, .capabilities = &none };
 	int r = tl_launch_spec_parse(good, strlen(good), NULL, &spec, &findings);
 
+	in.image = &image;
+	for (size_t i = 0; !r && i < 2; i++)
+		r = tl_strv_add(&image.env, "no equals") ?: tl_strv_add(&image.exposed_ports, "x");
 	if (!r)
 		r = tl_verdict(&in, &findings);
 	if (r == -EPERM)
@@ -198,7 +205,7 @@ static int call_image_config(void)
 		return r;
 	}
 	assert_string_equal(config.os, "untouched");
-	assert_int_equal(err.class, TL_RETRY);
+	assert_int_equal(err.class, r == -ENOMEM ? TL_RETRY : TL_DENIED);
 	return r;
 }
 
@@ -227,6 +234,13 @@ static int call_merge(void)
 	return r ? r : tl_env_merge(&image, &overrides, "host", &env);
 }
 
+static int call_disk_space(void)
+{
+	auto_findings struct tl_findings findings = { 0 };
+
+	return tl_disk_space_check(2, 1, &findings);
+}
+
 static void any_allocation_may_fail(void **state)
 {
 	(void)state;
@@ -237,11 +251,49 @@ static void any_allocation_may_fail(void **state)
 	assert_int_equal(every_allocation_fails(call_image_config), 0);
 	assert_int_equal(every_allocation_fails(call_image_ref), 0);
 	assert_int_equal(every_allocation_fails(call_merge), 0);
+	assert_int_equal(every_allocation_fails(call_disk_space), -EPERM);
+}
+
+/* jansson's allocations, counted down like ours. */
+static size_t json_fail_at;
+
+static void *json_malloc_failing(size_t n)
+{
+	return json_fail_at && --json_fail_at == 0 ? NULL : __real_malloc(n);
+}
+
+/* Where jansson can't tell "no memory" from "no JSON", the document is refused: never accepted. */
+static void any_allocation_of_the_json_library_may_fail(void **state)
+{
+	int (*const calls[])(void) = { call_spec_good, call_image_config };
+	size_t n_no_memory = 0;
+
+	(void)state;
+	json_set_alloc_funcs(json_malloc_failing, free);
+	for (size_t k = 0; k < sizeof(calls) / sizeof(calls[0]); k++)
+		for (size_t i = 1;; i++) {
+			int r;
+
+			json_fail_at = i;
+			r = calls[k]();
+			if (json_fail_at) {
+				assert_int_equal(r, 0);
+				assert_true(i > 10);
+				json_fail_at = 0;
+				break;
+			}
+			assert_true(r == -ENOMEM || r == -EINVAL);
+			n_no_memory += r == -ENOMEM;
+		}
+	json_set_alloc_funcs(malloc, free);
+	assert_true(n_no_memory > 0);
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(any_allocation_may_fail) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(any_allocation_may_fail),
+					    cmocka_unit_test(
+						    any_allocation_of_the_json_library_may_fail) };
 
 	return cmocka_run_group_tests_name("no_memory", tests, NULL, NULL);
 }

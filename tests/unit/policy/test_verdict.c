@@ -518,7 +518,7 @@ static void the_label_table_documents_every_label_once(void **state)
 		for (size_t i = 0; i < n; i++)
 			assert_string_not_equal(doc->name, tl_launch_policy_label(i)->name);
 	}
-	assert_int_equal(n, 9);
+	assert_int_equal(n, 10);
 }
 
 static void a_reference_that_cannot_be_pulled_is_refused_with_what_is_missing(void **state)
