@@ -173,7 +173,7 @@ bool json_is_no_memory(const json_error_t *error)
 
 static int decode(struct scan *s, json_t **ret)
 {
-	json_error_t error;
+	json_error_t error = { 0 }; /* jansson leaves the code alone when memory runs out */
 	json_t *json;
 
 	json = json_loadb(tl_buf_str(&s->out), s->out.len_bytes, JSON_DECODE_ANY | JSON_ALLOW_NUL,

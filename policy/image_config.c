@@ -207,7 +207,7 @@ static int read_rootfs(const struct reader *rd, const char *name, const json_t *
 static int document_load(const struct reader *rd, const char *text, size_t n, json_t **ret)
 {
 	const char *fault;
-	json_error_t error;
+	json_error_t error = { 0 }; /* jansson leaves the code alone when memory runs out */
 	json_t *json;
 
 	if (n > TL_IMAGE_CONFIG_BYTES_MAX)

@@ -244,6 +244,25 @@ char *path_clean(const char *path)
 	return ret;
 }
 
+bool path_is_clean(const char *path)
+{
+	const char *at = path;
+
+	if (*path != '/')
+		return false;
+	while (at[1]) {
+		const char *name = at + 1;
+		size_t n = (size_t)(strchrnul(name, '/') - name);
+
+		if (!n || (n <= 2 && strspn(name, ".") >= n))
+			return false;
+		at = name + n;
+		if (!*at)
+			return true;
+	}
+	return at == path; /* else there is a slash at the end */
+}
+
 bool path_is_below(const char *dir, const char *path)
 {
 	size_t n = strlen(dir);

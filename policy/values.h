@@ -59,6 +59,9 @@ char *space_trim(const char *s);
 /** Go's path.Clean: lexical, no symlinks; relative stays relative; "" is ".". Heap, or NULL. */
 char *path_clean(const char *path);
 
+/** Is @path absolute, and would path_clean() leave it as it is? */
+bool path_is_clean(const char *path);
+
 /** @dir and @path absolute and clean: is @path the same or below? */
 bool path_is_below(const char *dir, const char *path);
 

@@ -224,10 +224,19 @@ static const char *protected_path(const char *destination)
 	return NULL;
 }
 
+/* What the parser made is clean already, and costs nothing; @ret_heap: to be freed. */
+static const char *cleaned(const char *destination, char **ret_heap)
+{
+	if (path_is_clean(destination))
+		return destination;
+	*ret_heap = path_clean(destination);
+	return *ret_heap;
+}
+
 static int protected_mount_check(struct judge *j, const char *destination)
 {
-	auto_free char *clean = path_clean(destination);
-	const char *path;
+	auto_free char *heap = NULL;
+	const char *clean = cleaned(destination, &heap), *path;
 
 	if (!clean)
 		return -ENOMEM;
@@ -280,8 +289,8 @@ static int mount_deny(struct judge *j, const char *category, const char *destina
 
 static int mount_check(struct judge *j, const char *destination)
 {
-	auto_free char *clean = path_clean(destination);
-	const char *category;
+	auto_free char *heap = NULL;
+	const char *clean = cleaned(destination, &heap), *category;
 
 	if (!clean)
 		return -ENOMEM;

@@ -93,6 +93,17 @@ class Check:
         if not found or (code and all(r.state == results.PASSED for r in found)):
             self.results.claim("%s: tests %s" % (preset, " and ".join(labels)), [output])
 
+    def policy_coverage(self):
+        """Every branch of policy/ is taken by a unit test, or a table says why not."""
+        begun = time.time()
+        code, output = self.run(["cmake", "--preset", "coverage"], "configure-coverage",
+                                BUILD_TIMEOUT_S)
+        if code == 0:
+            code, output = self.run(["nice", "cmake", "--build", "build/coverage", "--target",
+                                     "policy_coverage"], "policy-coverage", BUILD_TIMEOUT_S)
+        self.results.claim("branch coverage of policy/", [output] if code else [],
+                           time.time() - begun)
+
     def lint(self, tool):
         begun = time.time()
         code, output = self.run(["nice", "/usr/bin/python3", "-B", "tests/lint/lint.py", tool,
@@ -146,7 +157,7 @@ def main():
           [(check.test, preset, labels) for preset, labels in QUICK if preset in built])
     phase(check, "integration, and lint beside it",
           [(check.test, preset, labels) for preset, labels in SLOW if preset in built],
-          [(check.lint, tool) for tool in LINT if "clang" in built])
+          [(check.policy_coverage,)] + [(check.lint, tool) for tool in LINT if "clang" in built])
     phase(check, "what the tests left", [(check.nothing_is_left,)])
     check.results.tell()
     print("\nall of it: %.0f s; logs in build/check/" % (time.time() - check.started))

@@ -196,5 +196,77 @@ class Failures(Metadata):
         self.cancelled_at_once(self.ask("project", options=("--cancel", "100")))
 
 
+class Checklist(Metadata):
+    """Items S01 and S02 of docs/THREAT_MODEL.md."""
+
+    def test_s01_metadata_that_changes_after_the_first_read_is_not_seen(self):
+        def flip(_server, connection, _request):
+            seen.append(1)
+            return respond(connection, 200, b'{"tee-image-reference":"%d"}' % len(seen),
+                           Metadata_Flavor="Google")
+        seen = []
+        self.faults = [flip] * 50
+        got = self.ask(*["attributes"] * 5)
+        self.assertEqual({g["value"] for g in got}, {'{"tee-image-reference":"1"}'})
+        self.assertEqual(len(self.server.requests), 1)
+        # What is kept isn't replaced by a failure either.
+        self.faults = [flip, lambda _s, c, _r: respond(c, 500)] * 20
+        got = self.ask("attributes", "project", "attributes")
+        self.assertEqual(got[0]["value"], got[2]["value"])
+
+    def test_s02_a_hostile_server_gets_a_typed_error_in_bounded_time(self):
+        def raw(*chunks, pause_s=0.0):
+            def answer(server, connection, _request):
+                for chunk in chunks:
+                    connection.sendall(chunk)
+                    if pause_s:
+                        server.ended.wait(pause_s)
+                return False
+            return answer
+        good = b"HTTP/1.1 200 OK\r\nMetadata-Flavor: Google\r\n"
+        endless = [good + b"\r\n"] + [b"x" * 65536] * 40
+        attacks = (
+            ("a body that is cut", raw(good + b"Content-Length: 100\r\n\r\n{"), None, 6),
+            ("a body without an end", raw(*endless), "TL_E_NET_TOO_LARGE", 1),
+            ("a length that lies", raw(good + b"Content-Length: 99999999999\r\n\r\n" + b"x" * 70000),
+             "TL_E_NET_TOO_LARGE", 1),
+            ("headers without an end", raw(good, *[b"X: %s\r\n" % (b"y" * 60000)] * 30), None, 6),
+            ("another language", raw(b"SSH-2.0-OpenSSH\r\n"), None, 6),
+            ("a redirect", raw(b"HTTP/1.1 302 X\r\nMetadata-Flavor: Google\r\nContent-Length: 0\r\n"
+                               b"Location: http://127.0.0.1:1/\r\n\r\n"), "TL_E_METADATA_REFUSED", 1),
+            ("another flavor", raw(b"HTTP/1.1 200 OK\r\nMetadata-Flavor: Evil\r\n"
+                                   b"Content-Length: 2\r\n\r\n{}"), "TL_E_METADATA_NOT_GENUINE", 1),
+        )
+        for what, attack, code, most in attacks:
+            with self.subTest(what):
+                self.server.requests.clear()
+                self.faults = [attack] * 50
+                got = self.one("attributes")
+                self.assertLess(got["r"], 0, got)
+                self.assertRegex(got["code"], "^TL_E_(NET|METADATA)_", got)
+                if code:
+                    self.assertEqual(got["code"], code, got)
+                self.assertLessEqual(len(self.server.requests), 2 * most)
+                self.assertLess(got["took_ms"], 10000)
+
+    def test_s02_a_body_that_drips_is_given_five_seconds(self):
+        def drip(server, connection, _request):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nMetadata-Flavor: Google\r\n"
+                               b"Content-Length: 1000\r\n\r\n")
+            for _ in range(1000):
+                if server.ended.wait(0.2):
+                    break
+                try:
+                    connection.sendall(b"x")
+                except OSError:
+                    break
+            return False
+        self.faults = [drip]
+        got = self.one("attributes")
+        self.assertEqual(got.get("value"), VALUES[ATTRIBUTES], got)
+        self.assertGreaterEqual(got["took_ms"], 4900)
+        self.assertLess(got["took_ms"], 7000)
+
+
 if __name__ == "__main__":
     main()

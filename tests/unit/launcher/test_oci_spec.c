@@ -285,6 +285,57 @@ static void values_that_cannot_be_used_are_refused(void **state)
 	assert_refused(&s->in, TL_E_CONTAINER_INPUT, "'shared'");
 }
 
+/* What is measured is, argument by argument, what runs, whatever form the image has; and the
+ * operator never chooses the program. */
+static void test_s05_the_same_arguments_are_measured_and_executed(void **state)
+{
+	static const struct {
+		const char *entrypoint[4], *cmd[3];
+		const char *override; /* tee-cmd; NULL: none */
+		enum tl_code code;    /* 0: it runs */
+	} cases[] = {
+		{ { "/app" }, { "a" }, "[\\\"x y\\\",\\\"\\\",\\\"$(z)\\\"]", 0 },
+		{ { "/bin/sh", "-c", "exec /app" }, { "a" }, "[\\\"; reboot\\\"]", 0 },
+		{ { NULL }, { "/app", "a" }, NULL, 0 },
+		{ { NULL }, { "/app", "a" }, "[\\\"/bin/sh\\\"]", TL_E_CONTAINER_ARGS },
+		{ { "\xff" }, { NULL }, NULL, TL_E_CONTAINER_INPUT },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < TL_ARRAY_SIZE(cases); i++) {
+		auto_free char *attributes = NULL;
+		auto_strv struct tl_strv args = { 0 }, env = { 0 };
+		auto_setting struct setting *s = NULL;
+		json_t *root, *run;
+
+		assert_true(asprintf(&attributes, "{\"tee-image-reference\":\"a.test/b:1\"%s%s%s}",
+				     cases[i].override ? ",\"tee-cmd\":\"" : "",
+				     cases[i].override ? cases[i].override : "",
+				     cases[i].override ? "\"" : "") > 0);
+		s = setting_new(attributes);
+		tl_strv_done(&s->image.entrypoint);
+		tl_strv_done(&s->image.cmd);
+		for (size_t k = 0; cases[i].entrypoint[k]; k++)
+			tl_strv_add(&s->image.entrypoint, cases[i].entrypoint[k]);
+		for (size_t k = 0; cases[i].cmd[k]; k++)
+			tl_strv_add(&s->image.cmd, cases[i].cmd[k]);
+		if (cases[i].code) {
+			assert_refused(&s->in, cases[i].code, "");
+			continue;
+		}
+		assert_int_equal(oci_process(&s->image, &s->spec, "vm-1", &args, &env, NULL), 0);
+		root = built(&s->in);
+		run = json_object_get(json_object_get(root, "process"), "args");
+		assert_int_equal(json_array_size(run), args.n);
+		for (size_t k = 0; k < args.n; k++)
+			assert_string_equal(json_string_value(json_array_get(run, k)),
+					    args.items[k]);
+		assert_string_equal(args.items[0],
+				    cases[i].entrypoint[0] ? cases[i].entrypoint[0] : "/app");
+		json_decref(root);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +346,7 @@ int main(void)
 		cmocka_unit_test(the_same_input_gives_the_same_bytes),
 		cmocka_unit_test(a_container_without_a_program_of_the_image_is_refused),
 		cmocka_unit_test(values_that_cannot_be_used_are_refused),
+		cmocka_unit_test(test_s05_the_same_arguments_are_measured_and_executed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -232,6 +232,14 @@ static void paths_are_cleaned_as_go_cleans_them(void **state)
 		{ "a/../../b", "../b" },
 		{ "/.a", "/.a" },
 		{ "/..", "/" },
+		{ "/", "/" },
+		{ "/a", "/a" },
+		{ "/a/", "/a" },
+		{ "/a/b", "/a/b" },
+		{ "/a//b", "/a/b" },
+		{ "/a/.", "/a" },
+		{ "/...", "/..." },
+		{ "//", "/" },
 		{ "/../a", "/a" },
 		{ "/a/./b//../c/", "/a/c" },
 		{ "./a", "a" },
@@ -245,6 +253,8 @@ static void paths_are_cleaned_as_go_cleans_them(void **state)
 		auto_free char *got = path_clean(cases[i][0]);
 
 		assert_string_equal(got, cases[i][1]);
+		assert_int_equal(path_is_clean(cases[i][0]),
+				 *cases[i][0] == '/' && strcmp(got, cases[i][0]) == 0);
 	}
 }
 
