@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A check that can't fail is a defect: each one is fed a tree that breaks its rule."""
 
+import importlib.util
 import os
 import tempfile
 import unittest
@@ -8,6 +9,7 @@ import unittest
 import arch
 import test_budgets
 import test_catalogue
+import test_checklist
 import test_format
 import test_hardening
 import test_layers
@@ -91,6 +93,31 @@ class Breaks(unittest.TestCase):
         self.accepts(test_catalogue.every_row_has_a_test, tree(one, test='"TL0001"'))
         self.finds(test_catalogue.every_row_has_a_test,
                    tree(one, test="TL_E_ONE", untested="TL_E_ONE"), "take it off")
+
+    def test_checklist(self):
+        check = test_checklist.every_item_of_the_checklist_has_an_answer
+        rows = "".join("| %s | attack | not yet: disk |\n" % i for i in test_checklist.IDS)
+        self.accepts(check, {test_checklist.DOCUMENT: rows})
+        self.finds(check, {test_checklist.DOCUMENT: rows.replace("| S07 |", "| S7 |")}, "S07 has no row")
+        self.finds(check, {test_checklist.DOCUMENT: rows.replace("not yet: disk", "", 1)}, "S01 names no")
+        named = rows.replace("not yet: disk", "`test_s01_one`, `two`", 1)
+        self.finds(check, {test_checklist.DOCUMENT: named}, "no test test_s01_one", "no test two")
+        self.accepts(check, {test_checklist.DOCUMENT: named, "tests/unit/t.c": "cmocka_unit_test(two)",
+                             "tests/integration/t.py": "class A:\n    def test_s01_one(self):\n"})
+
+    def test_policy_coverage(self):
+        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../unit/policy/coverage.py")
+        spec = importlib.util.spec_from_file_location("coverage", path)
+        coverage = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(coverage)
+        key = ("a.c", "f", "if (x)")
+        self.assertEqual(coverage.compare({key: 1}, {key: 1}), [])
+        self.assertIn("f(): 1 branches", "".join(coverage.compare({key: 1}, {})))
+        self.assertIn("0 uncovered branches, not 1", "".join(coverage.compare({}, {key: 1})))
+        table = self.tree({"t": "a.c f 1: if (x)\n\twhy\na.c g 2: if (y)\nodd\n"}).path("t")
+        rows, faults = coverage.table_read(table)
+        self.assertEqual(rows, {key: 1, ("a.c", "g", "if (y)"): 2})
+        self.assertEqual([f.split(":")[1] for f in faults], ["4", "3"])
 
     def test_format_and_scripts(self):
         style = "BasedOnStyle: LLVM\n"

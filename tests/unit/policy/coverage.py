@@ -47,8 +47,8 @@ def gcov_read(objects):
     """Taken, all, {(file, function, source line): branches not taken}. One entry a source line."""
     taken = total = 0
     missing = collections.Counter()
-    notes = sorted(glob.glob(os.path.join(objects, "*.gcno")))
-    out = subprocess.run(["gcov", "--json-format", "--branch-counts", "--stdout", *notes], cwd=objects,
+    notes = sorted(n for n in os.listdir(objects) if n.endswith(".gcno"))
+    out = subprocess.run(["gcov", "--json-format", "--branch-probabilities", "--branch-counts", "--stdout", *notes], cwd=objects,
                          check=True, stdout=subprocess.PIPE, text=True).stdout
     for document in out.splitlines():
         for file in json.loads(document)["files"]:
