@@ -22,6 +22,8 @@ static const struct page {
 	  "They are read once, at start; a later change has no effect on this run.\n"
 	  "All values are strings; a value of any other type, under any key, fails the launch.\n"
 	  "A key that begins with tee\\- but isn't listed here has no effect and is warned of.\n"
+	  "Where true or false is asked for, 1, t, T, TRUE, True, 0, f, F, FALSE and False do "
+	  "too.\n"
 	  "What the image's author doesn't allow, see\n.BR teelaunch\\-labels (7),\nis denied.\n"
 	  ".PP\nLimits: the document 512 KiB, 1024 variables, 4096 arguments, 1024 elements of\n"
 	  "any other list.\nNo value may hold a NUL character.\n",

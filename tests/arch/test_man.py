@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Manual pages: mandoc accepts them, and the generated one has every row of the catalogue."""
 
+import json
 import os
 import re
 
@@ -24,6 +25,30 @@ def every_error_is_in_the_manual(tree, build):
         text = f.read()
     return ["%s:1: lacks %s" % (GENERATED, name) for number, name in test_catalogue.rows(tree)
             if ".B TL%04d\n%s," % (number, name) not in text]
+
+
+def shown(page):
+    """A page as mandoc shows it, in one line without overstrikes."""
+    text = arch.run(["mandoc", "-T", "utf8", page]).stdout
+    return " ".join(re.sub(".\b", "", text).split())
+
+
+def every_key_and_label_is_in_its_manual(tree, build):
+    del tree
+    program = os.path.join(bin_folder(build), "teelaunch")
+    schema = json.loads(arch.run([program, "explain", "--schema", "--json"]).stdout)
+    bad = []
+    for page, rows in zip(GENERATED_KEYS, (schema["keys"], schema["labels"])):
+        text = shown(os.path.join(build, page))
+        for row in rows:
+            want = "%s%s %s Value: %s Default: %s" % (
+                row["name"], "NAME" if row["name"].endswith("-") else "", row["description"],
+                row["type"], row["default"])
+            if "governed_by" in row:
+                want += " Allowed by the label tee.launch_policy." + row["governed_by"]
+            if want not in text:
+                bad.append("%s:1: lacks '%s'" % (page, want))
+    return bad if rows else bad + ["%s:1: no row at all" % page]
 
 
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
@@ -51,4 +76,4 @@ def pages_name_the_options_of_their_program(tree, build):
 
 if __name__ == "__main__":
     arch.main(pages_are_well_formed, pages_name_the_options_of_their_program,
-              every_error_is_in_the_manual)
+              every_error_is_in_the_manual, every_key_and_label_is_in_its_manual)
