@@ -226,6 +226,12 @@ class Statuses(Case):
                        b'"}]}')
         self.assert_fails("TL_E_REGISTRY_DENIED", "denied", "HTTP 403 DENIED", "public")
 
+    def test_an_error_body_that_would_be_costly_is_not_parsed(self):
+        """Nested deeper than anything here needs: its code isn't read."""
+        self.fail_with(403, body=b'{"errors":[{"code":"DENIED"}],"x":%s%s}' % (b"[" * 40, b"]" * 40))
+        self.assertNotIn("DENIED", self.assert_fails("TL_E_REGISTRY_DENIED", "denied",
+                                                     "HTTP 403")["error"])
+
     def test_failures_are_retried_and_every_attempt_counted(self):
         for status, code in ((500, "TL_E_REGISTRY_SERVER"), (503, "TL_E_REGISTRY_SERVER"),
                              (408, "TL_E_REGISTRY_SERVER"), (429, "TL_E_REGISTRY_BUSY")):
@@ -344,7 +350,8 @@ class Tokens(Case):
 
     def test_answers_that_hold_no_usable_token(self):
         for answer in (b"", b"{}", b'{"token":""}', b'{"token":"a\\r\\nX: y"}', b'{"token":7}',
-                       b'{"token":"a","token":"b"}', b"[1]"):
+                       b'{"token":"a","token":"b"}', b"[1]",
+                       b'{"token":"a","x":%s%s}' % (b"[" * 40, b"]" * 40)):
             with self.subTest(answer=answer):
                 self.setUp()
                 self.protect('Bearer realm="%s"' % self.realm(), answer=answer)

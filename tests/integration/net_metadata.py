@@ -119,7 +119,8 @@ class Tokens(Metadata):
     def test_replies_that_are_no_token_are_refused_and_not_shown(self):
         for value in ("", "{", "[]", "{}", '{"access_token":1}', '{"access_token":""}',
                       '{"access_token":"CANARY\\r\\nX: y"}', '{"access_token":"CANARY b"}',
-                      '{"access_token":"CANARY\\u0000"}'):
+                      '{"access_token":"CANARY\\u0000"}',
+                      '{"access_token":"CANARY","x":%s%s}' % ("[" * 40, "]" * 40)):
             with self.subTest(value=value):
                 self.refused("access", value, "TL_E_METADATA_VALUE")
         for value in ("", "CANARY b", "CANARY\n", "<html>CANARY", "CANARY\0x"):

@@ -19,6 +19,7 @@ import unittest
 
 import verifier as v
 import verifier_evidence as ev
+import tpm  # noqa: E402 (of tests/world, whose folder verifier_evidence has added)
 
 BOOTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "vectors", "boot")
 REPLAY, BANKS = v.FIRMWARE_REPLAY, v.BANKS
@@ -228,6 +229,53 @@ class Accepts(Case):
             if e.pcr in (4, 9, 11):
                 e.logged = b".cmdline"
         self.accepted(self.send(events))
+
+
+class Replayed(ev.Tpm):
+    """A software TPM into which a recorded boot is measured again, so that it can quote it."""
+
+    def boot(self, name):
+        machine = tpm.Tpm(self.dir, {"banks": ",".join(self.banks)})
+        machine.power_off()
+        machine.power_on()
+        self.begin()
+        events = [e for e in boot(name) if e.kind != fw.EV_NO_ACTION]
+        ev.run("tpm2_pcrextend", *["%d:%s" % (e.pcr, ",".join(
+            "%s=%s" % (bank, e.digest(bank).hex()) for bank in self.banks)) for e in events])
+        ev.write(self.path("binary_bios_measurements"), ev.read(stored(name + ".log")))
+        self.measure(ev.GOOD_EVENTS)
+
+
+class RealQuotes(Case):
+    """By a TPM: its own arithmetic leads from the recorded events to the registers of the guest."""
+
+    def test_recorded_boots_that_a_tpm_quotes(self):
+        replayed = Replayed(v.path("tpm"), list(ALL_BANKS))
+        daemon = v.Daemon("real", [World.key], [
+            "--reference", stored("production.measurements.json"),
+            "--ak-roots", "WORLD=" + v.path("tpm", "ak-root.pem")])
+        try:
+            for name, words in (("production", None), ("debug", "command line"),
+                                ("replaced-cmdline", "outside of the image")):
+                replayed.boot(name)
+                challenge, nonce = daemon.challenge()
+                evidence = replayed.evidence(nonce)
+                for bank in ALL_BANKS:
+                    for pcr in set(range(13)) - {10}:
+                        self.assertEqual(evidence.quotes[bank]["pcrs"][pcr].hex(),
+                                         recorded(name)["pcrs"][bank][str(pcr)], (name, pcr))
+                reply = daemon.verify(challenge, evidence)
+                if words:
+                    self.refused_for(reply, IMAGE, words)
+                    continue
+                claims = self.accepted(reply, daemon=daemon)
+                self.assertEqual(claims["swversion"], [name])
+                self.assertEqual(claims["hwmodel"], "WORLD")
+                self.assertRegex(ev.read(daemon.log).decode(), "machine_image='production'")
+        finally:
+            code = daemon.stop()
+            replayed.stop()
+        self.assertEqual(code, 0)
 
 
 class RefusesImages(Case):
