@@ -35,7 +35,7 @@ const uint8_t *image_digest(const struct image_digests *d, uint16_t hash)
 
 static bool is_hex(const char *s, size_t n)
 {
-	return strlen(s) == n && strspn(s, "0123456789abcdef") == n;
+	return s && strlen(s) == n && strspn(s, "0123456789abcdef") == n;
 }
 
 /* Printable ASCII: these texts go to tokens, logs and messages. */
@@ -73,7 +73,7 @@ static int digests_read(const json_t *object, const char *path, struct image_dig
 			json_string_value(json_object_get(object, tl_hash_name(algorithms[i])));
 		size_t size = tl_hash_size(algorithms[i]);
 
-		if (!hex || !is_hex(hex, 2 * size) || tl_hex_decode(hex, ret->value[i], size) < 0)
+		if (!is_hex(hex, 2 * size) || tl_hex_decode(hex, ret->value[i], size) < 0)
 			return tl_fail(err, TL_E_VERIFY_REFERENCE, EINVAL,
 				       "'%s.%s' must be %zu lower-case hex digits", path,
 				       tl_hash_name(algorithms[i]), 2 * size);

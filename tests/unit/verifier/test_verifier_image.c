@@ -198,6 +198,28 @@ static void a_register_of_another_boot_is_found(void **state)
 	image_references_done(&refs);
 }
 
+/* Every part is the image's, but the boot isn't one of it alone: then it isn't named either. */
+static void an_image_whose_boot_is_refused_is_not_named(void **state)
+{
+	struct image_references refs = { 0 };
+	const struct image_reference *image = NULL;
+	struct image_difference why = { 0 };
+	struct refusals refusals = { 0 };
+	struct recorded boot = { 0 };
+
+	(void)state;
+	reference_add(&refs, "production");
+	recorded_read("production", &boot);
+	boot.log.n--; /* the result of leaving the boot services */
+	image_check(&refs, &boot.log, &boot.req, &image, &why, &refusals);
+	assert_int_equal(refusals.n, 1);
+	assert_int_equal(refusals.items[0].code, TL_E_VERIFY_IMAGE_LOG);
+	assert_null(why.nearest);
+	assert_null(image);
+	recorded_done(&boot);
+	image_references_done(&refs);
+}
+
 static void more_references_than_the_limit_and_bad_ones_change_nothing(void **state)
 {
 	struct image_references refs = { 0 };
@@ -225,6 +247,7 @@ int main(void)
 		cmocka_unit_test(a_known_image_is_named),
 		cmocka_unit_test(the_decision_says_what_was_expected_and_found_and_where),
 		cmocka_unit_test(a_register_of_another_boot_is_found),
+		cmocka_unit_test(an_image_whose_boot_is_refused_is_not_named),
 		cmocka_unit_test(more_references_than_the_limit_and_bad_ones_change_nothing),
 	};
 
