@@ -21,6 +21,8 @@ LAYERS = {
     "teelaunch": {"core", "io", "policy", "attest", "verifier", "image_text", "teelaunch"},
     # What parses manifests is pure: the tool reads images with the same code.
     "image_text": {"core", "image_text"},
+    # The first program of the VM's boot: the C library and the kernel, nothing of ours.
+    "vm_init": {"vm_init"},
     "errors_man": {"core"},
     "keys_man": {"core", "policy"},
     "tests": {"core", "io", "policy", "attest", "verifier", "image_text", "launcher", "tests"},
@@ -36,6 +38,7 @@ FOLDERS = (
     ("launcher/image/manifest.*", "image_text"),
     ("launcher/image/platform.c", "image_text"),
     ("launcher/*", "launcher"),
+    ("image/init.c", "vm_init"),
     ("src/teelaunchd*", "teelaunchd"),
     ("src/teeverifierd*", "teeverifierd"),
     ("src/teelaunch.c", "teelaunch"),
