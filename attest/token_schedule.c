@@ -35,3 +35,49 @@ int64_t token_backoff_ns(unsigned int attempt, double random)
 	latest = (double)base * 1.5;
 	return (int64_t)(earliest + random * (latest - earliest + 1));
 }
+
+#define MS_NS 1000000LL
+/* 292 years of nanoseconds fit in an int64_t; a life longer than a century is cut. */
+#define LIFE_MAX_MS (100ULL * 365 * 86400 * 1000)
+
+static uint64_t at_least(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static uint64_t at_most(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+void token_plan_success(struct token_plan *p, uint64_t now_ms, uint64_t life_ms, double random)
+{
+	uint64_t life = at_most(life_ms, LIFE_MAX_MS);
+	uint64_t wait = (uint64_t)(token_next_wait_ns((int64_t)life * MS_NS, random) / MS_NS);
+
+	*p = (struct token_plan){
+		.expires_at_ms = now_ms + life,
+		.next_at_ms = now_ms + at_least(wait, TOKEN_PAUSE_MIN_MS),
+	};
+}
+
+void token_plan_failure(struct token_plan *p, uint64_t now_ms, uint64_t retry_after_ms,
+			double random)
+{
+	uint64_t left = p->expires_at_ms > now_ms ? p->expires_at_ms - now_ms : 0;
+	uint64_t limit = at_least(left / 4, TOKEN_URGENT_WAIT_MS);
+	uint64_t wait;
+
+	p->failures++;
+	wait = (uint64_t)(token_backoff_ns(p->failures, random) / MS_NS);
+	if (wait > limit)
+		wait = (uint64_t)((double)limit * (0.5 + random / 2));
+	p->next_at_ms = now_ms + at_least(wait, at_most(retry_after_ms, TOKEN_RETRY_AFTER_MAX_MS));
+}
+
+uint64_t token_plan_wake_ms(const struct token_plan *p, uint64_t now_ms)
+{
+	if (p->expires_at_ms > now_ms && p->expires_at_ms < p->next_at_ms)
+		return p->expires_at_ms;
+	return p->next_at_ms;
+}

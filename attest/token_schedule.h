@@ -2,7 +2,8 @@
 /*
  * When to refresh a token. Pure: time and chance come in as values. The numbers are those of the
  * Confidential Space launcher (its refresher multiplies and adds doubles in this very order), so
- * that a fleet of both behaves alike.
+ * that a fleet of both behaves alike; but that launcher knows no deadline: one outage of some
+ * minutes can leave it without a token for more than an hour.
  */
 #pragma once
 
@@ -22,3 +23,31 @@ int64_t token_next_wait_ns(int64_t remaining_ns, double random);
  * up to 3600 s, each spread over 50 % to 150 %. @random is in [0, 1).
  */
 int64_t token_backoff_ns(unsigned int attempt, double random);
+
+/* As expiry nears, and after it, no wait is longer: a service that is back is noticed in time. */
+#define TOKEN_URGENT_WAIT_MS 30000
+/* A service that asks for a longer pause than this isn't believed. */
+#define TOKEN_RETRY_AFTER_MAX_MS (3600 * 1000)
+/* The least pause between two refreshes, however short a token lives. */
+#define TOKEN_PAUSE_MIN_MS 1000
+
+/* What the keeper of a token waits for. Times are monotonic milliseconds. */
+struct token_plan {
+	uint64_t expires_at_ms;
+	uint64_t next_at_ms;   /* of the next attempt */
+	unsigned int failures; /* since the last success */
+};
+
+/** A token came at @now_ms that lives @life_ms longer. */
+void token_plan_success(struct token_plan *p, uint64_t now_ms, uint64_t life_ms, double random);
+
+/**
+ * An attempt failed at @now_ms. The wait is token_backoff_ns(), but never longer than a quarter of
+ * the life left or TOKEN_URGENT_WAIT_MS, whichever is more; such a shortened wait is spread over
+ * 50 % to 100 %. The verifier's own @retry_after_ms (0: none) is the least, up to an hour.
+ */
+void token_plan_failure(struct token_plan *p, uint64_t now_ms, uint64_t retry_after_ms,
+			double random);
+
+/** When there is something to do: the next attempt, or the expiry if that comes first. */
+uint64_t token_plan_wake_ms(const struct token_plan *p, uint64_t now_ms);

@@ -121,11 +121,40 @@ static int attest_until(struct tl_verifier *v, const struct verifier_attempt *a,
 	}
 }
 
+static struct tl_token_options options_complete(const struct tl_token_options *options)
+{
+	struct tl_token_options effective = options ? *options : tl_token_options_default();
+
+	if (tl_str_is_empty(effective.audience) && !effective.nonces.n)
+		effective.audience = TL_TOKEN_AUDIENCE_DEFAULT;
+	return effective;
+}
+
+int tl_verifier_attest_once(struct tl_verifier *v, const struct tl_attest_sources *sources,
+			    const struct tl_token_options *options, uint64_t budget_ms,
+			    struct tl_attest_result *ret, uint64_t *ret_retry_after_ms,
+			    struct tl_error *err)
+{
+	struct tl_token_options effective = options_complete(options);
+	struct verifier_attempt a = {
+		.sources = sources,
+		.options = &effective,
+		.deadline = tl_deadline_in(tl_clock_mono_ms(), budget_ms),
+	};
+	int r;
+
+	*ret_retry_after_ms = 0;
+	r = attempt_once(v, &a, ret, ret_retry_after_ms, err);
+	if (r == 0)
+		ret->attempts = 1;
+	return r;
+}
+
 int tl_verifier_attest(struct tl_verifier *v, const struct tl_attest_sources *sources,
 		       const struct tl_token_options *options, struct tl_attest_result *ret,
 		       struct tl_error *err)
 {
-	struct tl_token_options effective = options ? *options : tl_token_options_default();
+	struct tl_token_options effective = options_complete(options);
 	struct tl_error e = { 0 };
 	struct verifier_attempt a = {
 		.sources = sources,
@@ -134,8 +163,6 @@ int tl_verifier_attest(struct tl_verifier *v, const struct tl_attest_sources *so
 	};
 	int r;
 
-	if (tl_str_is_empty(effective.audience) && !effective.nonces.n)
-		effective.audience = TL_TOKEN_AUDIENCE_DEFAULT;
 	r = attest_until(v, &a, ret, &e);
 	if (r < 0 && err)
 		*err = e;

@@ -54,6 +54,7 @@ struct launch {
 	struct tl_workload *workload;
 	struct tl_tee *tee;
 	struct tl_event_list events;
+	struct token_keeping *tokens; /* NULL: no token is kept */
 
 	struct report report; /* numbers and static texts; the rest is filled in by finish.c */
 	char pcr13_hex[2 * TL_HASH_SIZE_MAX + 1];

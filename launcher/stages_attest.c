@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The stages that prove what will run: measure it, and get a token for it. */
+/* The stages that prove what will run: the TPM, and the measurement. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include <teelaunch/cleanup.h>
-#include <teelaunch/clock.h>
 #include <teelaunch/encoding.h>
 #include <teelaunch/launch_events.h>
 #include <teelaunch/log.h>
-#include <teelaunch/token_file.h>
 #include <teelaunch/verdict.h>
-#include <teelaunch/verifier_client.h>
 
-#include "metadata.h"
 #include "sequence.h"
 #include "workload/workload.h"
 
@@ -72,115 +68,4 @@ int stage_measure(struct launch *l, struct tl_error *err)
 	}
 	tl_log_event(LOG_INFO, "measured", "events=%zu pcr13_sha256=%s", l->events.n, l->pcr13_hex);
 	return 0;
-}
-
-static int source_bearer(void *ctx, struct tl_secret *ret, struct tl_error *err)
-{
-	struct launch *l = ctx;
-
-	return metadata_access_token(l->metadata, ret, err);
-}
-
-static int source_principal(void *ctx, size_t i, const char *audience, struct tl_secret *ret,
-			    struct tl_error *err)
-{
-	struct launch *l = ctx;
-
-	(void)i; /* the machine's own account is the only principal */
-	return metadata_identity_token(l->metadata, audience, ret, err);
-}
-
-static int source_collect(void *ctx, const void *nonce, size_t n, struct tl_evidence *ret,
-			  struct tl_error *err)
-{
-	struct launch *l = ctx;
-
-	return tl_tee_evidence(l->tee, nonce, n, ret, err);
-}
-
-static int verifier_open(struct launch *l, struct tl_verifier **ret, struct tl_error *err)
-{
-	struct tl_verifier_options options = {
-		.url = l->options->verifier,
-		.ca_file = l->options->verifier_roots,
-		.api = strcmp(l->options->verifier_api, "verifyAttestation") == 0
-			       ? TL_VERIFIER_ATTESTATION
-			       : TL_VERIFIER_CONFIDENTIAL_SPACE,
-		.budget_ms = l->options->first_token_budget_ms,
-		.cancel = l->cancel,
-	};
-	int r;
-
-	if (*l->spec.gca_address && strcmp(options.url, TL_VERIFIER_URL_DEFAULT) != 0)
-		tl_log_event(LOG_WARNING, "verifier.fixed", "key=gca-service-env url='%s' msg='%s'",
-			     TL_Q(options.url), "the image names its own verifier");
-	/* gca-service-env names another of Google's services; a unit that names its own verifier
-	 * wins. */
-	if (strcmp(options.url, TL_VERIFIER_URL_DEFAULT) == 0 && *l->spec.gca_address)
-		options.url = l->spec.gca_address;
-	r = metadata_project(l->metadata, &options.project, err);
-	if (r == 0)
-		r = metadata_region(l->metadata, &options.region, err);
-	return r < 0 ? r : tl_verifier_open_gca(&options, ret, err);
-}
-
-static int token_publish(struct launch *l, const struct tl_attest_result *result,
-			 struct tl_error *err)
-{
-	const struct tl_token_status status = {
-		.state = TL_TOKEN_VALID,
-		.expires_at_s = result->claims.exp_s,
-		.refreshed_at_s = tl_clock_real_s(),
-	};
-	int r = tl_token_file_write(l->options->shared_dir, &result->token, err);
-
-	return r < 0 ? r : tl_token_status_write(l->options->shared_dir, &status, err);
-}
-
-int stage_token(struct launch *l, struct tl_error *err)
-{
-	const struct tl_attest_sources sources = {
-		.bearer = source_bearer,
-		.bearer_ctx = l,
-		.principal = source_principal,
-		.principal_ctx = l,
-		.n_principals = 1,
-		.collect = source_collect,
-		.collect_ctx = l,
-	};
-	auto_attest_result struct tl_attest_result result = { 0 };
-	auto_verifier struct tl_verifier *verifier = NULL;
-	int r;
-
-	if (l->spec.is_gca_refresh_disabled) {
-		tl_log_event(LOG_INFO, "token.disabled", "key=tee-disable-gca-refresh");
-		return 0;
-	}
-	r = verifier_open(l, &verifier, err);
-	if (r == 0)
-		r = tl_verifier_attest(verifier, &sources, NULL, &result, err);
-	if (r < 0)
-		return r;
-	r = token_publish(l, &result, err);
-	if (r < 0) {
-		stage_token_undo(l); /* the first of the two files may be there */
-		return r;
-	}
-	for (size_t i = 0; i < result.warnings.n; i++)
-		tl_log_event(LOG_WARNING, "token.warning", "msg='%s'",
-			     TL_Q(result.warnings.items[i]));
-	l->report.token.state = tl_token_state_name(TL_TOKEN_VALID);
-	l->report.token.expires_at = result.claims.exp_s;
-	l->report.token.attempts = result.attempts;
-	tl_log_event(LOG_INFO, "token.ready", "expires_in_s=%" PRId64 " attempts=%u",
-		     result.claims.exp_s - tl_clock_real_s(), result.attempts);
-	return 0;
-}
-
-void stage_token_undo(struct launch *l)
-{
-	struct tl_error err = { 0 };
-
-	if (tl_token_files_remove(l->options->shared_dir, &err) < 0)
-		tl_log_event(LOG_WARNING, "token.not_removed", "msg='%s'", TL_Q(err.msg));
 }

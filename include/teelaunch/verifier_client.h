@@ -111,3 +111,15 @@ static inline void tl_verifier_closep(struct tl_verifier **v)
 int tl_verifier_attest(struct tl_verifier *v, const struct tl_attest_sources *sources,
 		       const struct tl_token_options *options, struct tl_attest_result *ret,
 		       struct tl_error *err);
+
+/**
+ * The same in one attempt: nothing is retried, for callers with a schedule of their own.
+ *
+ * @budget_ms           for the attempt
+ * @ret_retry_after_ms  on failure: the earliest time to come back as the verifier said, 0 = it
+ *                      said nothing
+ */
+int tl_verifier_attest_once(struct tl_verifier *v, const struct tl_attest_sources *sources,
+			    const struct tl_token_options *options, uint64_t budget_ms,
+			    struct tl_attest_result *ret, uint64_t *ret_retry_after_ms,
+			    struct tl_error *err);

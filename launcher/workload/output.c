@@ -13,11 +13,11 @@
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
 #include <teelaunch/deadline.h>
+#include <teelaunch/thread.h>
 
 #include "json_lines.h"
 #include "output.h"
 #include "sink.h"
-#include "thread.h"
 
 #define READ_BYTES (32 * 1024)
 /* A longer line is cut: log collectors have limits of their own (journald: 48 KiB). */
@@ -257,7 +257,7 @@ static void *relay_main(void *arg)
 
 int output_start(struct output *o, struct tl_error *err)
 {
-	int r = thread_start("tl-output", relay_main, o, &o->thread, err);
+	int r = tl_thread_start("tl-output", relay_main, o, &o->thread, err);
 
 	o->is_started = r == 0;
 	return r;

@@ -15,8 +15,8 @@
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
+#include <teelaunch/thread.h>
 
-#include "thread.h"
 #include "workload_private.h"
 
 #define DRAIN_DEFAULT_MS 10000
@@ -158,11 +158,11 @@ static void *oom_main(void *arg)
 
 int run_threads_start(struct tl_workload *w, struct tl_error *err)
 {
-	int r = thread_start("tl-oom", oom_main, w, &w->oom_thread, err);
+	int r = tl_thread_start("tl-oom", oom_main, w, &w->oom_thread, err);
 
 	w->is_oom_thread_started = r == 0;
 	if (r == 0)
-		r = thread_start("tl-wait", wait_main, w, &w->wait.thread, err);
+		r = tl_thread_start("tl-wait", wait_main, w, &w->wait.thread, err);
 	w->wait.is_started = r == 0;
 	return r;
 }

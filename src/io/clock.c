@@ -18,6 +18,14 @@ int64_t tl_clock_real_s(void)
 	return time(NULL);
 }
 
+int64_t tl_clock_real_ms(void)
+{
+	struct timespec t = { 0 };
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 uint64_t tl_clock_random(void)
 {
 	uint64_t v = 0;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Threads of the daemons. */
 #pragma once
 
 #include <pthread.h>
@@ -8,6 +9,9 @@
 /**
  * A named thread that takes no signals: they belong to the main thread, and a write to a closed
  * pipe is an error there, not the end of the process.
+ *
+ * @name  at most 15 bytes (pthread_setname_np(3))
+ * TL_E_NO_MEMORY.
  */
-int thread_start(const char *name, void *(*main)(void *), void *arg, pthread_t *ret,
-		 struct tl_error *err);
+int tl_thread_start(const char *name, void *(*main)(void *), void *arg, pthread_t *ret,
+		    struct tl_error *err);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <signal.h>
 
-#include "thread.h"
+#include <teelaunch/thread.h>
 
-int thread_start(const char *name, void *(*main)(void *), void *arg, pthread_t *ret,
-		 struct tl_error *err)
+int tl_thread_start(const char *name, void *(*main)(void *), void *arg, pthread_t *ret,
+		    struct tl_error *err)
 {
 	sigset_t all, before;
 	int e;

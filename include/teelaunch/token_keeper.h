@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The token keeper: a thread that has a fresh token in the workload's folder for as long as the
+ * verifier gives one, and an honest word beside it (token.status) when it doesn't.
+ *
+ * A refresh is due after 70 % to 90 % of the life left. A failed one is tried again with growing
+ * pauses that shrink as the expiry nears (attest/token_schedule.h). Monotonic time decides; the
+ * wall clock is only compared with the token's dates.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <teelaunch/error.h>
+#include <teelaunch/token_file.h>
+#include <teelaunch/verifier_client.h>
+
+enum tl_token_event {
+	TL_TOKEN_REFRESHED,
+	TL_TOKEN_REFRESH_FAILED, /* @err says why; the old token stays in the file */
+	TL_TOKEN_HAS_EXPIRED,    /* and there is no other */
+};
+
+/* All borrowed until tl_token_keeper_stop(). */
+struct tl_token_keeper_options {
+	/* Used by the keeper's thread alone from start to stop; so is what the sources need. Opened
+	 * with @quit as its cancellation, else stopping may last as long as one request. */
+	struct tl_verifier *verifier;
+	const struct tl_attest_sources *sources;
+	const char *dir;        /* of the token file; its parent exists */
+	uint64_t attempt_ms;    /* for one attempt, all its requests together; 0 = 25 s */
+	struct tl_cancel *quit; /* requested by tl_token_keeper_stop() */
+	/* Called in the keeper's thread, after the files were written. @err: filled for
+	 * TL_TOKEN_REFRESH_FAILED, else NULL. May be NULL. */
+	void (*event)(void *ctx, enum tl_token_event event, const struct tl_token_status *status,
+		      const struct tl_error *err);
+	void *event_ctx;
+};
+
+struct tl_token_keeper;
+
+/**
+ * Write the files for the token that there is, and keep it from now on. The state files are removed
+ * by their owner, after the stop.
+ * Codes: TL_E_TOKEN_FILE, TL_E_NO_MEMORY. After a failure some file may be there.
+ */
+int tl_token_keeper_start(const struct tl_token_keeper_options *options,
+			  const struct tl_attest_result *first, struct tl_token_keeper **ret,
+			  struct tl_error *err);
+
+/** As token.status has it. Any thread. */
+void tl_token_keeper_status(struct tl_token_keeper *k, struct tl_token_status *ret);
+
+/** Ends the thread: blocks for the request under way, which is cancelled. NULL is fine; returns
+ * NULL. */
+struct tl_token_keeper *tl_token_keeper_stop(struct tl_token_keeper *k);
