@@ -46,7 +46,7 @@ static bool is_debug(const char *cmdline_path)
 	struct tl_error err = { 0 };
 	bool is_hardened;
 
-	if (machine_read_mode(cmdline_path, &is_hardened, &err) < 0) {
+	if (machine_read_mode(cmdline_path, &is_hardened, NULL, &err) < 0) {
 		tl_log_event(LOG_WARNING, "exit.mode", "code=%s msg='%s'",
 			     tl_catalogue_find(err.code)->id, TL_Q(err.msg));
 		return false;

@@ -27,6 +27,7 @@ struct launch_options {
 	const char *state_dir;         /* private; report and FIFOs */
 	const char *content_dir; /* on the file system that will hold the image: space check */
 	const char *disk;        /* "protected" or "unprotected" */
+	const char *root;        /* "verity": the measured root and nothing else; or "any" */
 	uint64_t first_token_budget_ms;
 	uint64_t stop_grace_ms; /* SIGKILL so long after SIGTERM; 0: never */
 	uint64_t drain_ms;      /* bound on reading the last output */

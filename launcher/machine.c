@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -131,6 +132,7 @@ int machine_parse_status(const char *text, struct tl_strv *ret, struct tl_error 
 
 void machine_facts_done(struct machine_facts *f)
 {
+	free(f->cmdline);
 	tl_strv_done(&f->capabilities);
 	*f = (struct machine_facts){ 0 };
 }
@@ -155,14 +157,26 @@ static uint64_t nofile_limit(const struct tl_strv *capabilities)
 	return own.rlim_max;
 }
 
-int machine_read_mode(const char *cmdline_path, bool *ret_is_hardened, struct tl_error *err)
+int machine_read_mode(const char *cmdline_path, bool *ret_is_hardened, char **ret_text,
+		      struct tl_error *err)
 {
 	auto_buf struct tl_buf text = { 0 };
+	bool is_hardened;
+	char *line;
 	int r = read_text(cmdline_path, MACHINE_CMDLINE_MAX, &text, err);
 
+	if (r == 0)
+		r = machine_parse_cmdline(tl_buf_str(&text), text.len_bytes, &is_hardened, err);
 	if (r < 0)
 		return r;
-	return machine_parse_cmdline(tl_buf_str(&text), text.len_bytes, ret_is_hardened, err);
+	if (ret_text) {
+		line = tl_buf_take_str(&text);
+		if (!line)
+			return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "kernel command line");
+		*ret_text = line;
+	}
+	*ret_is_hardened = is_hardened;
+	return 0;
 }
 
 int machine_read(const char *cmdline_path, struct machine_facts *ret, struct tl_error *err)
@@ -172,7 +186,7 @@ int machine_read(const char *cmdline_path, struct machine_facts *ret, struct tl_
 	struct machine_facts f = { 0 };
 	int r;
 
-	r = machine_read_mode(cmdline_path, &f.is_hardened, err);
+	r = machine_read_mode(cmdline_path, &f.is_hardened, &f.cmdline, err);
 	if (r == 0)
 		r = read_text("/proc/meminfo", 64 * 1024, &meminfo, err);
 	if (r == 0)
@@ -181,8 +195,10 @@ int machine_read(const char *cmdline_path, struct machine_facts *ret, struct tl_
 		r = machine_parse_meminfo(tl_buf_str(&meminfo), &f.mem_available_kb, err);
 	if (r == 0)
 		r = machine_parse_status(tl_buf_str(&status), &f.capabilities, err);
-	if (r < 0)
+	if (r < 0) {
+		machine_facts_done(&f);
 		return r;
+	}
 	f.nofile_limit = nofile_limit(&f.capabilities);
 	*ret = f;
 	return 0;

@@ -19,6 +19,7 @@
 #define MACHINE_CMDLINE_MAX  4096 /* what is read at most */
 
 struct machine_facts {
+	char *cmdline;               /* the kernel's command line */
 	bool is_hardened;            /* confidential-space.hardened=true */
 	uint64_t mem_available_kb;   /* /proc/meminfo, MemAvailable */
 	uint64_t nofile_limit;       /* most open files that can be given to a workload */
@@ -50,9 +51,12 @@ int machine_parse_status(const char *text, struct tl_strv *ret, struct tl_error 
 
 /**
  * Read the command line, and production or debug out of it: TL_E_CMDLINE_CONTRADICTS, or
- * TL_E_CMDLINE_LENGTH for a line that may have been cut. @ret is set on success only.
+ * TL_E_CMDLINE_LENGTH for a line that may have been cut. Set on success only.
+ *
+ * @ret_text  the line, owned by the caller; NULL if it isn't wanted
  */
-int machine_read_mode(const char *cmdline_path, bool *ret_is_hardened, struct tl_error *err);
+int machine_read_mode(const char *cmdline_path, bool *ret_is_hardened, char **ret_text,
+		      struct tl_error *err);
 
 /**
  * Read all facts. @cmdline_path is "/proc/cmdline" in a VM.

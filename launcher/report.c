@@ -138,6 +138,7 @@ static json_t *report_json(const struct report *r, enum shorten level)
 		set(o, "stages", stages_json(r));
 	set(o, "image", image_json(r));
 	set(o, "workload", workload_json(r));
+	set(o, "root", r->root ? json_string(r->root) : NULL);
 	set(o, "disk", r->disk ? json_pack("{s:s}", "mode", r->disk) : NULL);
 	set(o, "measured", measured_json(r));
 	set(o, "token", token_json(r));

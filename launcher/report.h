@@ -55,6 +55,7 @@ struct report {
 		uint64_t run_ms;
 	} workload;
 	const char *disk; /* "unprotected" or "protected" */
+	const char *root; /* "verity" or "any" */
 	struct {
 		const char *pcr13_sha256; /* hex */
 		size_t events;            /* 0: nothing was measured */

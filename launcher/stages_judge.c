@@ -13,6 +13,7 @@
 #include "image/registry_host.h"
 #include "image/resolve.h"
 #include "metadata.h"
+#include "root.h"
 #include "sequence.h"
 
 int stage_disk(struct launch *l, struct tl_error *err)
@@ -27,6 +28,28 @@ int stage_disk(struct launch *l, struct tl_error *err)
 	return 0;
 }
 
+/* There is no way from one to the other but the unit's option: a check that fails ends the launch.
+ */
+static int root_stage(struct launch *l, struct tl_error *err)
+{
+	auto_mount_list struct mount_list mounts = { 0 };
+	char hash[ROOT_HASH_HEX + 1];
+	int r;
+
+	l->report.root = l->options->root;
+	if (strcmp(l->options->root, "any") == 0) {
+		tl_log_event(LOG_WARNING, "root.any",
+			     "msg='the unit allows a root that nobody has measured'");
+		return 0;
+	}
+	r = root_mounts_read(&mounts, err);
+	if (r == 0)
+		r = root_check(l->machine.cmdline, &mounts, hash, err);
+	if (r == 0)
+		tl_log_event(LOG_INFO, "root.verity", "roothash=%s mounts=%zu", hash, mounts.n);
+	return r;
+}
+
 int stage_machine(struct launch *l, struct tl_error *err)
 {
 	int r = machine_read(l->options->kernel_cmdline, &l->machine, err);
@@ -37,7 +60,8 @@ int stage_machine(struct launch *l, struct tl_error *err)
 	tl_log_event(LOG_INFO, "machine", "mode=%s mem_available_kb=%" PRIu64 " capabilities=%zu",
 		     l->machine.is_hardened ? "production" : "debug", l->machine.mem_available_kb,
 		     l->machine.capabilities.n);
-	return folders_make(l, err);
+	r = root_stage(l, err);
+	return r < 0 ? r : folders_make(l, err);
 }
 
 /* Those not yet logged. A forbidding one is always new, as it ends the launch; it can take the

@@ -28,6 +28,14 @@ static int parse_disk(const char *value, void *field)
 	return 0;
 }
 
+static int parse_root(const char *value, void *field)
+{
+	if (strcmp(value, "verity") != 0 && strcmp(value, "any") != 0)
+		return -EINVAL;
+	*(const char **)field = value;
+	return 0;
+}
+
 static int parse_api(const char *value, void *field)
 {
 	if (strcmp(value, "verifyConfidentialSpace") != 0 &&
@@ -72,6 +80,8 @@ static int parse_roots(const char *value, void *field)
 static const struct option_row run_rows[] = {
 	OPTION(struct arguments, "disk", "protected|unprotected", launch.disk, parse_disk,
 	       "whether the disk that holds the workload must be protected [protected]"),
+	OPTION(struct arguments, "root", "verity|any", launch.root, parse_root,
+	       "whether the root must be the measured dm-verity device [verity]"),
 	OPTION(struct arguments, "containerd", "SOCKET", launch.containerd, parse_absolute,
 	       "containerd's socket [/run/containerd/containerd.sock]"),
 	OPTION(struct arguments, "tcti", "CONF", launch.tcti, NULL,
@@ -170,6 +180,7 @@ static int run(const struct verb *verb, int argc, char **argv)
 			.state_dir = "/run/teelaunch",
 			.content_dir = "/var/lib/containerd",
 			.disk = "protected",
+			.root = "verity",
 			.first_token_budget_ms = 60000,
 			.stop_grace_ms = 30000,
 			.drain_ms = 10000,

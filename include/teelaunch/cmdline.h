@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include <teelaunch/error.h>
 
@@ -21,3 +22,9 @@
  * Returns 0, or -EINVAL with TL_E_CMDLINE_CONTRADICTS. @ret is set on success only.
  */
 int tl_cmdline_is_hardened(const char *text, bool *ret, struct tl_error *err);
+
+/**
+ * The value of the word @key=VALUE: borrowed from @text, @ret_n bytes, not terminated. Words inside
+ * double quotes don't count. 0, -ENOENT, or -EEXIST if the key is given twice; set on success only.
+ */
+int tl_cmdline_value(const char *text, const char *key, const char **ret, size_t *ret_n);

@@ -73,3 +73,25 @@ int tl_cmdline_is_hardened(const char *text, bool *ret, struct tl_error *err)
 	*ret = is_hardened;
 	return 0;
 }
+
+int tl_cmdline_value(const char *text, const char *key, const char **ret, size_t *ret_n)
+{
+	const char *word, *found = NULL, *end = text;
+	size_t key_len = strlen(key), found_n = 0;
+
+	while ((word = word_next(end, &end))) {
+		size_t n = (size_t)(end - word);
+
+		if (n <= key_len || memcmp(word, key, key_len) != 0 || word[key_len] != '=')
+			continue;
+		if (found)
+			return -EEXIST;
+		found = word + key_len + 1;
+		found_n = n - key_len - 1;
+	}
+	if (!found)
+		return -ENOENT;
+	*ret = found;
+	*ret_n = found_n;
+	return 0;
+}

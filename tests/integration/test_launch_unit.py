@@ -22,6 +22,23 @@ class Unit(launch_case.LaunchCase):
         """TL_E_DISK_UNPROTECTED"""
         self.assert_end(self.launch(["--disk", "protected"]), 1, "fatal", "TL0103")
 
+    def test_a_root_that_is_not_the_measured_one_is_refused(self):
+        """TL_E_ROOT: this machine's root is no dm-verity device, and there is no way around but the option."""
+        cmdline = self.world.path("cmdline-root")
+        for text, said in (("", "no roothash="), (" roothash=" + "0" * 64, "device-mapper")):
+            parts.write(cmdline, "confidential-space.hardened=true%s\n" % text)
+            launch = self.launch(["--kernel-cmdline", cmdline, "--root", "verity"])
+            report = self.assert_end(launch, 1, "fatal", "TL0106")
+            self.assertIn(said, report["message"])
+            self.assertEqual(report["root"], "verity")
+        self.assertIn("event=root.any", self.launch([]).stderr)
+
+    def test_a_command_line_that_may_have_been_cut_is_refused(self):
+        """TL_E_CMDLINE_LENGTH"""
+        cmdline = self.world.path("cmdline-long")
+        parts.write(cmdline, "confidential-space.hardened=true " + "x" * 2014 + "\n")
+        self.assert_end(self.launch(["--kernel-cmdline", cmdline]), 1, "fatal", "TL0105")
+
     def test_a_link_in_place_of_the_shared_folder_is_refused(self):
         """TL_E_FOLDER"""
         link = self.world.path("link")
