@@ -14,7 +14,7 @@
 static const char *const sections[] = {
 	"GENERAL",     "MACHINE AND DISK", "METADATA",   "LAUNCH SPEC",
 	"POLICY",      "RESOLVE AND PULL", "CONTAINERD", "MEASURE",
-	"ATTESTATION", "WORKLOAD AND END", "VERIFIER",
+	"ATTESTATION", "WORKLOAD AND END", "VERIFIER",   "TEELAUNCH VM",
 };
 
 static const char intro[] =

@@ -7,6 +7,7 @@
 #include <teelaunch/cleanup.h>
 
 #include "explain.h"
+#include "vm/vm.h"
 
 static const struct subcommand {
 	const char *name;
@@ -15,6 +16,7 @@ static const struct subcommand {
 } subcommands[] = {
 	{ "explain", explain_main, "would this launch be allowed, and if not, why exactly?" },
 	{ "explain-error", explain_error_main, "what an error code means and what to do" },
+	{ "vm", vm_main, "boot an image with a software TPM and tell what became of the launch" },
 };
 
 static void usage_print(FILE *to)

@@ -18,14 +18,17 @@ LAYERS = {
     # A program parses arguments and calls one function.
     "teelaunchd": {"core", "io", "policy", "attest", "launcher", "teelaunchd"},
     "teeverifierd": {"core", "io", "attest", "verifier", "teeverifierd"},
-    "teelaunch": {"core", "io", "policy", "attest", "verifier", "image_text", "teelaunch"},
+    "teelaunch": {"core", "io", "policy", "attest", "verifier", "image_text", "vm", "teelaunch"},
+    # It signs identity tokens as a verifier signs its own.
+    "vm": {"core", "io", "verifier", "vm"},
     # What parses manifests is pure: the tool reads images with the same code.
     "image_text": {"core", "image_text"},
     # The first program of the VM's boot: the C library and the kernel, nothing of ours.
     "vm_init": {"vm_init"},
     "errors_man": {"core"},
     "keys_man": {"core", "policy"},
-    "tests": {"core", "io", "policy", "attest", "verifier", "image_text", "launcher", "tests"},
+    "tests": {"core", "io", "policy", "attest", "verifier", "image_text", "vm", "launcher",
+              "tests"},
 }
 
 # First match decides the layer of a file.
@@ -43,6 +46,7 @@ FOLDERS = (
     ("src/teeverifierd*", "teeverifierd"),
     ("src/teelaunch.c", "teelaunch"),
     ("src/explain*", "teelaunch"),
+    ("src/vm/*", "vm"),
     ("src/errors_man.c", "errors_man"),
     ("src/keys_man.c", "keys_man"),
     ("tests/*", "tests"),
@@ -65,11 +69,13 @@ THIRD_PARTY = (
     ("protobuf-c/*", ("launcher/containerd/*",)),
     ("*.pb-c.h", ("launcher/containerd/*",)),
     ("openssl/*", ("src/core/*", "attest/*", "tests/*")),
-    ("jansson.h", ("policy/*", "attest/*", "launcher/*", "src/explain_*.c", "tests/*")),
+    ("jansson.h", ("policy/*", "attest/*", "launcher/*", "src/explain_*.c", "src/vm/*",
+                    "tests/*")),
     ("tss2/*", ("attest/*", "tests/*")),
     ("libdevmapper.h", ("launcher/disk/*", "tests/unit/launcher/test_dm_table.c")),
+    ("systemd/sd-event.h", ("src/vm/*",)),
     ("systemd/*", ("launcher/manager.c",)),
-    ("microhttpd.h", ("attest/verifier/*", "tests/*")),
+    ("microhttpd.h", ("attest/verifier/*", "src/vm/*", "tests/*")),
     ("cmocka.h", ("tests/unit/*", "tests/integration/*")),
 )
 
