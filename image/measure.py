@@ -94,7 +94,8 @@ def measure(path):
     applications = [event(4, "uki", uki.authenticode), event(4, "kernel", kernel.authenticode)]
     before = [event(4, "action", plain(BOOT_ACTION)), event(4, "separator", plain(SEPARATOR))]
     # The kernel's own EFI stub: the command line as UTF-16 with its NUL, then the initrd.
-    loaded = [event(9, "initrd", plain(uki.section(".initrd")))]
+    options = (cmdline.decode() + "\0").encode("utf-16-le")
+    loaded = [event(9, "cmdline", plain(options)), event(9, "initrd", plain(uki.section(".initrd")))]
     sections = stub_events(uki)
     registers = {4: before + applications, 9: loaded, 11: sections, 12: []}
     return ({str(pcr): {a: extend(events, a) for a in ALGORITHMS}

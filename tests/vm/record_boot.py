@@ -11,7 +11,8 @@ The recordings in tests/vectors/boot come from this; the tests only read them. F
   NAME.measurements.json  reference values of the image (docs/image.md), by hashlib out of its parts,
               never out of the log; only for images that were started as they are
 
-Needs qemu-system-x86, ovmf, swtpm-tools, systemd-boot-efi, busybox-static, binutils, fdisk, dosfstools and mtools.
+Needs qemu-system-x86, ovmf, swtpm-tools, systemd-boot-efi, busybox-static, binutils, fdisk, dosfstools, mtools
+and sbsigntool.
 """
 import argparse
 import base64
@@ -27,8 +28,12 @@ import tempfile
 
 STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 LOADER = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
-FIRMWARE = "/usr/share/OVMF/OVMF_CODE.fd"
-VARIABLES = "/usr/share/OVMF/OVMF_VARS.fd"
+# Firmware, its variables, what QEMU needs to know of it. The second has Secure Boot on, with keys
+# of Debian's test certificate.
+PLAIN = ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd", ["-machine", "q35"])
+SECURE = ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd",
+          ["-machine", "q35,smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on"])
+SIGNER = "/usr/share/ovmf/PkKek-1-snakeoil"
 BANKS = ("sha1", "sha256", "sha384")
 SECTIONS = (".osrel", ".cmdline", ".uname", ".initrd", ".linux")
 BOOT_LIMIT_S = 300
@@ -133,6 +138,15 @@ def authenticode(image, bank):
     return digest.hexdigest()
 
 
+def signed(folder, image):
+    run("openssl", "pkey", "-in", SIGNER + ".key", "-passin", "pass:snakeoil", "-out",
+        os.path.join(folder, "key"))
+    write(os.path.join(folder, "unsigned"), image)
+    run("sbsign", "--key", os.path.join(folder, "key"), "--cert", SIGNER + ".pem", "--output",
+        os.path.join(folder, "signed"), os.path.join(folder, "unsigned"))
+    return read(os.path.join(folder, "signed"))
+
+
 def disk(folder, files):
     """GPT with one EFI system partition that holds the files."""
     esp, image = os.path.join(folder, "esp"), os.path.join(folder, "disk")
@@ -162,7 +176,7 @@ def disk(folder, files):
 
 # --- the boot
 
-def boot(folder, image):
+def boot(folder, image, firmware):
     """The guest's serial console until it powers off."""
     state = os.path.join(folder, "tpm")
     os.mkdir(state)
@@ -171,12 +185,13 @@ def boot(folder, image):
     control = os.path.join(folder, "swtpm.sock")
     tpm = subprocess.Popen(["swtpm", "socket", "--tpm2", "--tpmstate", "dir=" + state, "--ctrl",
                             "type=unixio,path=" + control, "--terminate"])
-    shutil.copy(VARIABLES, os.path.join(folder, "vars"))
+    code, variables, machine = firmware
+    shutil.copy(variables, os.path.join(folder, "vars"))
     try:
         return subprocess.run(
-            ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-machine",
-             "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "384", "-no-reboot",
-             "-serial", "stdio", "-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + FIRMWARE,
+            ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", *machine,
+             "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "384", "-no-reboot",
+             "-serial", "stdio", "-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + code,
              "-drive", "if=pflash,unit=1,format=raw,file=" + os.path.join(folder, "vars"),
              "-drive", "if=virtio,format=raw,file=" + image, "-chardev",
              "socket,id=tpm,path=" + control, "-tpmdev", "emulator,id=tpm,chardev=tpm", "-device",
@@ -219,6 +234,8 @@ VARIANTS = {
     # A credential beside the image: the stub hands it to the guest.
     "added-credential": {"files": lambda uki: {
         "EFI/BOOT/BOOTX64.EFI": uki, "loader/credentials/x.cred": b"from the host"}},
+    # The same image, signed: a signature is no part of what is measured.
+    "secure-boot": {"is_secure": True},
 }
 
 
@@ -271,10 +288,13 @@ def record(name, kernel, out):
                  ".linux": kernel + change.get("kernel", b"")}
         uki = unified_image(folder, parts)
         files = change.get("files", lambda image: {"EFI/BOOT/BOOTX64.EFI": image})(uki)
-        log, pcrs, seen = recording(boot(folder, disk(folder, files)))
+        if "is_secure" in change:
+            files = {"EFI/BOOT/BOOTX64.EFI": signed(folder, uki)}
+        log, pcrs, seen = recording(boot(folder, disk(folder, files),
+                                         SECURE if "is_secure" in change else PLAIN))
     write(os.path.join(out, name + ".log"), log)
     save(os.path.join(out, name + ".json"), {"cmdline": seen, "pcrs": pcrs})
-    if "files" not in change:
+    if "files" not in change and "is_secure" not in change:
         save(os.path.join(out, name + ".measurements.json"), measurements(name, cmdline, uki, parts))
     print("%s: log of %d bytes, command line: %s" % (name, len(log), seen), flush=True)
 
