@@ -24,7 +24,9 @@ export top work seconds
 fuzz_one='
 	t=$1
 	mkdir -p "$work/found/$t"
-	if "$work/fuzz/$t" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -close_fd_mask=1 \
+	set --
+	[ ! -f "$top/tests/fuzz/$t.dict" ] || set -- "-dict=$top/tests/fuzz/$t.dict"
+	if "$work/fuzz/$t" "$@" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -close_fd_mask=1 \
 		-artifact_prefix="$work/crashes/$t-" "$work/found/$t" "$top/tests/fuzz/corpus/$t" \
 		>"$work/logs/$t.log" 2>&1 </dev/null; then
 		echo "ok      $t: $(grep -E "^stat::|^Done" "$work/logs/$t.log" | tail -n 1)"
