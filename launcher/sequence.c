@@ -2,6 +2,7 @@
 #include "sequence.h"
 #include "containerd/containerd.h"
 #include "metadata.h"
+#include "power_button.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -98,8 +99,22 @@ static void console_open(struct launch *l)
 	tl_log_set_console(l->console_fd);
 }
 
+/* A launch that can't be asked to stop by the button can still be by SIGTERM. */
+static void power_button_open(struct launch *l)
+{
+	struct tl_error err = { 0 };
+	size_t n = 0;
+
+	if (power_button_watch("/dev/input", l->cancel, &l->power_button, &n, &err) < 0)
+		tl_log_event(LOG_WARNING, "power.unwatched", "code=%s msg='%s'",
+			     tl_catalogue_find(err.code)->id, TL_Q(err.msg));
+	else
+		tl_log_event(LOG_DEBUG, "power.watched", "devices=%zu", n);
+}
+
 static void launch_done(struct launch *l)
 {
+	l->power_button = power_button_close(l->power_button);
 	tl_log_set_console(-1);
 	tl_launch_spec_done(&l->spec);
 	tl_launch_policy_done(&l->policy);
@@ -129,6 +144,7 @@ int launch_run(const struct launch_options *options, struct tl_cancel *cancel)
 
 	console_open(&l);
 	manager_notes_open(&l.notes);
+	power_button_open(&l);
 	tl_log_event(LOG_INFO, "launch.start", "version=%s commit=%s", options->version,
 		     options->commit);
 	r = stages_walk(&l, &err);

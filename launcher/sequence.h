@@ -32,6 +32,7 @@ struct launch {
 	struct tl_cancel *cancel;
 	uint64_t started_ms;
 	struct manager_notes notes;
+	struct power_button *power_button;
 	int console_fd; /* where the log and the workload's raw output go; -1: standard error */
 
 	struct machine_facts machine;

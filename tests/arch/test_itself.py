@@ -146,7 +146,7 @@ class Breaks(unittest.TestCase):
         ends = {"launcher/a.c": "int f(void)\n{\n\treturn reboot(0);\n}\n"}
         self.finds(allows, {"systemd/teelaunchd-exit.service": "SystemCallFilter=@system-service\n", **ends},
                    "teelaunchd-exit.service:1: SystemCallFilter")
-        dropped = "systemd/x.service.d/y.conf"
+        dropped = "image/r/usr/lib/systemd/system/x.service.d/y.conf"
         self.finds(test_units.systemd_accepts_the_units, {dropped: "[Unit]\nRequirez=y.service\n"}, "Requirez")
         self.accepts(test_units.systemd_accepts_the_units, {dropped: "[Unit]\nRequires=y.service\n"})
 

@@ -20,7 +20,8 @@ def units(tree):
 
 
 def drop_ins(tree):
-    return [f for f in tree.files if re.fullmatch(r"systemd/[^/]+\.service\.d/[^/]+\.conf", f)]
+    return [f for f in tree.files
+            if re.fullmatch(r"image/\w+/usr/lib/systemd/system/[^/]+\.service\.d/[^/]+\.conf", f)]
 
 
 def every_restriction_has_a_reason(tree):
@@ -45,9 +46,10 @@ def systemd_accepts_the_units(tree):
     for name in units(tree) + drop_ins(tree):
         with tempfile.TemporaryDirectory() as root:
             folder = os.path.join(root, "etc/systemd/system")
-            unit = name.split("/")[1].removesuffix(".d")
-            os.makedirs(os.path.join(folder, os.path.dirname(name.split("/", 1)[1])))
-            shutil.copy(tree.path(name), os.path.join(folder, name.split("/", 1)[1]))
+            unit, rest = re.fullmatch(r".*systemd/(?:system/)?([^/]+?)(?:\.d(/.*))?", name).groups()
+            place = os.path.join(folder, unit + ".d" + rest if rest else unit)
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            shutil.copy(tree.path(name), place)
             text = tree.read(name)
             for other in DEFAULT_UNITS | {unit} | set(
                     re.findall(r"\b[\w.@-]+\.(?:service|target)\b", text)):
