@@ -179,7 +179,7 @@ def assemble(a, work, steps):
     vmlinuz = os.path.join(folder, kernel, "boot", "vmlinuz-" + release)
     uki = os.path.join(a.out, stem(a) + ".efi")
     disk.uki([(".osrel", write(work + "/osrel", os_release(a, version).encode())),
-              (".cmdline", write(work + "/cmdline", cmdline.encode() + b"\0")),
+              (".cmdline", write(work + "/cmdline", cmdline.encode())),
               (".uname", write(work + "/uname", release.encode())),
               (".initrd", os.path.join(work, "initrd")), (".linux", vmlinuz)], uki)
     image = os.path.join(a.out, stem(a) + ".raw")
