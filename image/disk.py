@@ -73,6 +73,8 @@ def uki(sections, path):
         for offset in (8, 24 + 64):
             f.seek(pe + offset)
             f.write(b"\0\0\0\0")
+        # A signature starts at a multiple of 8: padding that signing adds would be measured.
+        f.write(bytes(-f.seek(0, os.SEEK_END) % 8))
 
 
 def esp(uki_path, epoch, path):

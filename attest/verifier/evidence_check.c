@@ -29,7 +29,8 @@ static void firmware_check(const struct evidence_rules *rules, const struct veri
 	boot_claims_read(&log, banks, req->banks_n, &ret->boot, refusals);
 	if (!rules->images || rules->images->n == 0)
 		return;
-	image_check(rules->images, &log, req, &ret->image, NULL, refusals);
+	image_check(rules->images, &log, req, ret->boot.is_secure_boot, &ret->image, NULL,
+		    refusals);
 	/* What a unified kernel image is told is measured with it, not by GRUB. */
 	ret->boot.is_debug_disabled = ret->image && ret->image->is_hardened;
 }

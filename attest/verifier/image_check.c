@@ -75,6 +75,7 @@ struct boot {
 	const struct firmware_log *log;
 	uint16_t banks[REQUEST_BANKS_MAX]; /* quoted, and known to references */
 	size_t banks_n;
+	bool is_secure_boot;
 	struct refusals *refusals;
 };
 
@@ -245,6 +246,14 @@ static const char *element_of(unsigned int pcr, const struct image_event *e)
 	return e ? e->name : "measurement";
 }
 
+/* The kernel inside of a UKI that the firmware has checked as a whole (Secure Boot). */
+static bool may_be_missing(const struct boot *b, const struct image_reference *ref,
+			   unsigned int pcr, size_t at, size_t equal)
+{
+	return b->is_secure_boot && pcr == IMAGE_PCR_PROGRAMS && equal > 0 &&
+	       !reference_next(ref, pcr, &at);
+}
+
 /*
  * One register's events against a reference's. Returns how many are equal before the first that
  * differs. @why gets that one if it has none yet.
@@ -259,7 +268,7 @@ static size_t register_compare(const struct boot *b, const struct image_referenc
 		uint16_t hash = b->banks[0];
 
 		i = event_next(b, pcr, i);
-		if (!e && i == NO_EVENT)
+		if (i == NO_EVENT && (!e || may_be_missing(b, ref, pcr, at, equal)))
 			return equal;
 		if (e && i != NO_EVENT)
 			hash = differing_bank(b, i, e);
@@ -324,7 +333,7 @@ static void value_compare(const struct image_reference *ref, const struct bank_e
 static size_t image_compare(const struct boot *b, const struct image_reference *ref,
 			    const struct verify_request *req, struct image_difference *why)
 {
-	uint32_t due = ref->pcr_mask;
+	uint32_t due = ref->pcr_mask & ~(UINT32_C(1) << IMAGE_PCR_PROGRAMS);
 	size_t equal = 0;
 
 	for (size_t i = 0; i < JUDGED_N; i++)
@@ -409,10 +418,11 @@ static bool boot_init(struct boot *b, const struct verify_request *req)
 }
 
 void image_check(const struct image_references *refs, const struct firmware_log *log,
-		 const struct verify_request *req, const struct image_reference **ret,
-		 struct image_difference *ret_why, struct refusals *refusals)
+		 const struct verify_request *req, bool is_secure_boot,
+		 const struct image_reference **ret, struct image_difference *ret_why,
+		 struct refusals *refusals)
 {
-	struct boot b = { .log = log, .refusals = refusals };
+	struct boot b = { .log = log, .is_secure_boot = is_secure_boot, .refusals = refusals };
 	const struct image_reference *image = NULL;
 	struct image_difference why = { 0 };
 	size_t before = refusals->n;

@@ -211,6 +211,11 @@ class Accepts(Case):
                              "disabled-since-boot" if events[-1].pcr == 5 and any(
                                  e.pcr == 8 for e in events) else "enabled")
 
+    def test_the_signed_image_with_secure_boot(self):
+        claims = self.accepted(self.send(boot("secure-boot"), by=World.wide), daemon=World.one)
+        self.assertEqual((claims["secboot"], claims["dbgstat"], claims["swversion"]),
+                         (True, "disabled-since-boot", ["production"]))
+
     def test_phases_that_systemd_measures_later(self):
         phases = [b"enter-initrd", b"leave-initrd", b"sysinit", b"ready"]
         for later in (phases, phases[2:], phases[:1]):
@@ -320,8 +325,15 @@ class RefusesImages(Case):
         self.refused_for(self.send([e for e in events if e.kind != 0x80000003]), IMAGE,
                          "UKI differs", "found nothing")
         uki = events.pop(first)
-        body = self.refused(self.send([uki] + events), IMAGE_LOG, IMAGE)
-        self.assertIn("program before the separator", body["message"])
+        self.refused_for(self.send([uki] + events), IMAGE_LOG, "program before the separator")
+
+    def test_programs_with_secure_boot(self):
+        events = boot("secure-boot")
+        app = made(4, 0x80000003, b"path", b"another program")
+        self.refused_for(self.send(events + [app]), IMAGE, "kernel differs", "PCR 4, event 2")
+        at = find(events, 4, kind=0x80000003)
+        self.refused_for(self.send(events[:at] + events[at + 1:]), IMAGE, "UKI differs",
+                         "found nothing")
 
     def test_events_that_hide_behind_types_of_the_firmware(self):
         for kind in (fw.EV_EFI_ACTION, fw.EV_SEPARATOR, fw.EV_IPL):

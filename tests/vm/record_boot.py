@@ -111,7 +111,8 @@ def unified_image(folder, parts):
     pe = struct.unpack_from("<I", image, 0x3c)[0]
     image[pe + 8:pe + 12] = bytes(4)  # TimeDateStamp and CheckSum, which objcopy sets: the same
     image[pe + 24 + 64:pe + 24 + 68] = bytes(4)  # parts must give the same image
-    return bytes(image)
+    # A signature starts at a multiple of 8: padding that signing adds would be measured.
+    return bytes(image) + bytes(-len(image) % 8)
 
 
 def authenticode(image, bank):

@@ -90,9 +90,9 @@ static void recorded_done(struct recorded *r)
 
 static void the_registers_of_a_real_boot_follow_from_its_log(void **state)
 {
-	static const char *const names[] = { "production",      "debug",        "other-root-hash",
-					     "other-initrd",    "other-kernel", "replaced-cmdline",
-					     "added-credential" };
+	static const char *const names[] = { "production",       "debug",        "other-root-hash",
+					     "other-initrd",     "other-kernel", "replaced-cmdline",
+					     "added-credential", "secure-boot" };
 
 	(void)state;
 	for (size_t i = 0; i < TL_ARRAY_SIZE(names); i++) {
@@ -117,7 +117,7 @@ static void a_known_image_is_named(void **state)
 	reference_add(&refs, "debug");
 	reference_add(&refs, "production");
 	recorded_read("production", &boot);
-	image_check(&refs, &boot.log, &boot.req, &image, NULL, &refusals);
+	image_check(&refs, &boot.log, &boot.req, false, &image, NULL, &refusals);
 	if (refusals.n)
 		fail_msg("%s", refusals.items[0].msg);
 	assert_ptr_equal(image, &refs.items[1]);
@@ -158,7 +158,7 @@ static void the_decision_says_what_was_expected_and_found_and_where(void **state
 		struct recorded boot = { 0 };
 
 		recorded_read(rows[i].boot, &boot);
-		image_check(&refs, &boot.log, &boot.req, &image, &why, &refusals);
+		image_check(&refs, &boot.log, &boot.req, false, &image, &why, &refusals);
 		assert_null(image);
 		assert_int_equal(refusals.n, 1);
 		assert_int_equal(refusals.items[0].code, TL_E_VERIFY_IMAGE);
@@ -188,12 +188,39 @@ static void a_register_of_another_boot_is_found(void **state)
 	reference_add(&refs, "production");
 	recorded_read("production", &boot);
 	boot.banks[1].pcrs.value[IMAGE_PCR_OVERRIDES][0] ^= 1;
-	image_check(&refs, &boot.log, &boot.req, &image, &why, &refusals);
+	image_check(&refs, &boot.log, &boot.req, false, &image, &why, &refusals);
 	assert_null(image);
 	assert_int_equal(refusals.items[0].code, TL_E_VERIFY_IMAGE);
 	assert_int_equal(why.pcr, 12);
 	assert_int_equal(why.event, 0);
 	assert_int_equal(why.hash, TL_SHA256);
+	recorded_done(&boot);
+	image_references_done(&refs);
+}
+
+/* systemd-stub starts the kernel past the firmware's check, which is what would measure it. */
+static void only_secure_boot_may_leave_the_kernel_out_of_pcr_4(void **state)
+{
+	struct image_references refs = { 0 };
+	struct recorded boot = { 0 };
+
+	(void)state;
+	reference_add(&refs, "production");
+	recorded_read("secure-boot", &boot);
+	for (int is_secure = 0; is_secure <= 1; is_secure++) {
+		const struct image_reference *image = NULL;
+		struct image_difference why = { 0 };
+		struct refusals refusals = { 0 };
+
+		image_check(&refs, &boot.log, &boot.req, is_secure, &image, &why, &refusals);
+		assert_int_equal(refusals.n, is_secure ? 0 : 1);
+		assert_ptr_equal(image, is_secure ? &refs.items[0] : NULL);
+		if (!is_secure) {
+			assert_string_equal(why.element, "kernel");
+			assert_int_equal(why.pcr, 4);
+			assert_null(why.found);
+		}
+	}
 	recorded_done(&boot);
 	image_references_done(&refs);
 }
@@ -211,7 +238,7 @@ static void an_image_whose_boot_is_refused_is_not_named(void **state)
 	reference_add(&refs, "production");
 	recorded_read("production", &boot);
 	boot.log.n--; /* the result of leaving the boot services */
-	image_check(&refs, &boot.log, &boot.req, &image, &why, &refusals);
+	image_check(&refs, &boot.log, &boot.req, false, &image, &why, &refusals);
 	assert_int_equal(refusals.n, 1);
 	assert_int_equal(refusals.items[0].code, TL_E_VERIFY_IMAGE_LOG);
 	assert_null(why.nearest);
@@ -247,6 +274,7 @@ int main(void)
 		cmocka_unit_test(a_known_image_is_named),
 		cmocka_unit_test(the_decision_says_what_was_expected_and_found_and_where),
 		cmocka_unit_test(a_register_of_another_boot_is_found),
+		cmocka_unit_test(only_secure_boot_may_leave_the_kernel_out_of_pcr_4),
 		cmocka_unit_test(an_image_whose_boot_is_refused_is_not_named),
 		cmocka_unit_test(more_references_than_the_limit_and_bad_ones_change_nothing),
 	};
