@@ -330,7 +330,8 @@ int tl_unseal(struct tl_sealer *s, const uint8_t *blob, size_t n, struct tl_secr
 	rc = Esys_Unseal(s->tpm.ctx, object.tr, session.tr, ESYS_TR_NONE, ESYS_TR_NONE, &out);
 	if (rc != TSS2_RC_SUCCESS)
 		return unseal_fail(s, err, rc, "unseal with the registers as they are now");
-	if (tl_secret_set(ret, out->buffer, out->size) < 0)
+	if (tl_secret_alloc_locked(ret, out->size) < 0)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "unsealed secret");
+	memcpy(ret->bytes, out->buffer, out->size);
 	return 0;
 }

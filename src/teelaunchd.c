@@ -13,6 +13,7 @@
 #include <teelaunch/log.h>
 
 #include "launcher/launch.h"
+#include "teelaunchd_disk.h"
 #include "teelaunchd_options.h"
 
 struct arguments {
@@ -209,7 +210,7 @@ static const struct verb verb_run = {
 };
 
 /* One verb a unit. */
-static const struct verb *const verbs[] = { &verb_run, &verb_exit };
+static const struct verb *const verbs[] = { &verb_disk, &verb_run, &verb_exit };
 
 static const struct verb *verb_find(const char *name)
 {

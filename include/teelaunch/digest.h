@@ -28,6 +28,12 @@ uint16_t tl_hash_by_name(const char *name);
 /** One-shot hash of @n bytes; @ret holds tl_hash_size(hash) bytes. 0, -EINVAL (hash) or -EIO. */
 int tl_digest(uint16_t hash, const void *data, size_t n, uint8_t *ret);
 
+/**
+ * HKDF with SHA-256 (RFC 5869), without a salt: @ret_n (at most 8160) bytes out of @n bytes of key
+ * material. @info names what they are for. 0 or -EIO.
+ */
+int tl_hkdf_sha256(const void *material, size_t n, const char *info, uint8_t *ret, size_t ret_n);
+
 struct tl_hasher;                               /* a hash under way; not thread-safe */
 struct tl_hasher *tl_hasher_new(uint16_t hash); /* NULL: unknown hash or out of memory */
 int tl_hasher_update(struct tl_hasher *h, const void *data, size_t n);

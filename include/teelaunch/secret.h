@@ -15,6 +15,11 @@ struct tl_secret {
 
 /** Copy @len bytes into an empty secret. 0 or -ENOMEM. */
 int tl_secret_set(struct tl_secret *s, const void *bytes, size_t len);
+/**
+ * Room for @len zero bytes in an empty secret, on pages of its own that are never swapped out and
+ * never in a core dump. 0 or negative errno: -ENOMEM, or what mlock(2) says.
+ */
+int tl_secret_alloc_locked(struct tl_secret *s, size_t len);
 /** Take over a heap block of @len bytes, which must be followed by a NUL. */
 void tl_secret_consume(struct tl_secret *s, char *consume_bytes, size_t len);
 /** Constant-time comparison. */

@@ -56,7 +56,7 @@ int tl_seal(struct tl_sealer *s, const struct tl_secret *secret, struct tl_buf *
 
 /**
  * @blob  from tl_seal(); not trusted
- * @ret   set on success only
+ * @ret   empty; set on success only, in locked memory
  *
  * Returns 0, or TL_E_UNSEAL: the TPM was reset, a register was extended since, or that is no blob
  * of this TPM.

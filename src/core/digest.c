@@ -2,7 +2,9 @@
 #include <teelaunch/digest.h>
 
 #include <errno.h>
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
+#include <openssl/kdf.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +60,29 @@ int tl_digest(uint16_t hash, const void *data, size_t n, uint8_t *ret)
 	if (!h)
 		return -EINVAL;
 	return EVP_Digest(data, n, ret, NULL, h->md(), NULL) == 1 ? 0 : -EIO;
+}
+
+int tl_hkdf_sha256(const void *material, size_t n, const char *info, uint8_t *ret, size_t ret_n)
+{
+	/* OSSL_PARAM has no const; neither is written to. */
+	union {
+		const void *in;
+		void *out;
+	} key = { .in = material }, label = { .in = info };
+	char hash[] = "SHA256";
+	const OSSL_PARAM params[] = {
+		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, hash, 0),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, key.out, n),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, label.out, strlen(info)),
+		OSSL_PARAM_construct_end(),
+	};
+	EVP_KDF *kdf = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_HKDF, NULL);
+	EVP_KDF_CTX *ctx = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
+	int ok = ctx && EVP_KDF_derive(ctx, ret, ret_n, params) == 1;
+
+	EVP_KDF_CTX_free(ctx); /* wipes the key */
+	EVP_KDF_free(kdf);
+	return ok ? 0 : -EIO;
 }
 
 struct tl_hasher {

@@ -5,6 +5,10 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <teelaunch/cleanup.h>
 
 int tl_secret_set(struct tl_secret *s, const void *bytes, size_t len)
 {
@@ -16,6 +20,22 @@ int tl_secret_set(struct tl_secret *s, const void *bytes, size_t len)
 		memcpy(copy, bytes, len);
 	copy[len] = '\0';
 	tl_secret_consume(s, copy, len);
+	return 0;
+}
+
+int tl_secret_alloc_locked(struct tl_secret *s, size_t len)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t room = (len + page) / page * page; /* the NUL included */
+	auto_free char *bytes = aligned_alloc(page, room);
+
+	if (!bytes)
+		return -ENOMEM;
+	memset(bytes, 0, room);
+	/* The marks stay on the pages when the memory is used again: that costs nothing. */
+	if (mlock(bytes, room) < 0 || madvise(bytes, room, MADV_DONTDUMP) < 0)
+		return -errno;
+	tl_secret_consume(s, take_ptr(bytes), len);
 	return 0;
 }
 

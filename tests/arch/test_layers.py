@@ -73,6 +73,8 @@ THIRD_PARTY = (
                     "tests/*")),
     ("tss2/*", ("attest/*", "tests/*")),
     ("libdevmapper.h", ("launcher/disk/*", "tests/unit/launcher/test_dm_table.c")),
+    ("ext2fs/*", ("launcher/disk/ext4.c",)),
+    ("libkmod.h", ("launcher/disk/ram_disk.c",)),
     ("systemd/sd-event.h", ("src/vm/*",)),
     ("systemd/*", ("launcher/manager.c",)),
     ("microhttpd.h", ("attest/verifier/*", "src/vm/*", "tests/*")),

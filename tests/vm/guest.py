@@ -211,7 +211,11 @@ class Initramfs:
                       os.stat(source).st_mode & 0o777 | 0o444)
 
     def program(self, source, path=None):
-        self.host_file(source, path or "/usr/bin/" + os.path.basename(source))
+        """Without its debug information: the kernel unpacks every byte, slowly."""
+        with tempfile.NamedTemporaryFile(prefix="teelaunch-vm.") as stripped:
+            run("strip", "-o", stripped.name, source)
+            with open(stripped.name, "rb") as f:
+                self.file(path or "/usr/bin/" + os.path.basename(source), f.read(), 0o755)
         for library in libraries_of(source):
             self.host_file(library)
 
@@ -259,12 +263,14 @@ class Guest:
     """One machine at a time; it may be started again after it ended, with the same TPM."""
 
     def __init__(self, name, programs=(), files=None, modules=(), disks=(), memory_mb=768,
-                 has_tpm=True, cmdline="", setup="", limit_s=300, qemu_arguments=()):
+                 has_tpm=True, cmdline="", setup="", limit_s=300, qemu_arguments=(),
+                 more_modules=()):
         """@programs: host paths; @files: guest path -> host path, or bytes; @modules: loaded in this
-        order; @setup: shell text before the agent; @limit_s: wall clock, for the whole `with`."""
+        order; @more_modules: there, to be loaded by whoever needs them; @setup: shell text before the agent; @limit_s: wall clock, for the whole `with`."""
         self.name, self.disks, self.memory_mb, self.has_tpm = name, list(disks), memory_mb, has_tpm
         self.cmdline, self.setup, self.limit_s = cmdline, setup, limit_s
-        self.programs, self.files, self.modules = list(programs), dict(files or {}), list(modules)
+        self.programs, self.files = list(programs), dict(files or {})
+        self.modules, self.more_modules = list(modules), list(more_modules)
         self.qemu_arguments = list(qemu_arguments)
         self.dir = self.qemu = self.swtpm = self.monitor = self.agent = None
         self.sockets, self.events, self.boots, self.ids, self.deadline = [], [], 0, 0, None
@@ -311,7 +317,7 @@ class Guest:
             else:
                 image.host_file(source, path)
         modules = list(BASE_MODULES) + self.modules
-        image.kernel_modules(self.kernel, modules)
+        image.kernel_modules(self.kernel, modules + self.more_modules)
         init = INIT.replace("@MODULES@", " ".join(modules)).replace("@PORT@", AGENT_PORT)
         image.file("/init", init.replace("@SETUP@", self.setup), 0o755)
         image.write(self.path("initramfs"))

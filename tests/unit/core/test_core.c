@@ -247,6 +247,38 @@ static void pairs_keep_their_order_until_sorted_and_replace_in_place(void **stat
 	assert_int_equal(tl_str_distance("", "abc"), 3);
 }
 
+/* RFC 5869, A.3: no salt, no info. */
+static void hkdf_gives_what_the_rfc_says(void **state)
+{
+	static const uint8_t wanted[] = {
+		0x8d, 0xa4, 0xe7, 0x75, 0xa5, 0x63, 0xc1, 0x8f, 0x71, 0x5f, 0x80, 0x2a, 0x06, 0x3c,
+		0x5a, 0x31, 0xb8, 0xa1, 0x1f, 0x5c, 0x5e, 0xe1, 0x87, 0x9e, 0xc3, 0x45, 0x4e, 0x5f,
+		0x3c, 0x73, 0x8d, 0x2d, 0x9d, 0x20, 0x13, 0x95, 0xfa, 0xa4, 0xb6, 0x1a, 0x96, 0xc8,
+	};
+	uint8_t material[22], got[sizeof(wanted)], other[sizeof(wanted)];
+
+	(void)state;
+	memset(material, 0x0b, sizeof(material));
+	assert_int_equal(tl_hkdf_sha256(material, sizeof(material), "", got, sizeof(got)), 0);
+	assert_memory_equal(got, wanted, sizeof(wanted));
+	assert_int_equal(tl_hkdf_sha256(material, sizeof(material), "a", other, sizeof(other)), 0);
+	assert_memory_not_equal(got, other, sizeof(got));
+}
+
+static void a_locked_secret_starts_empty_and_has_its_own_pages(void **state)
+{
+	static const char zeros[32];
+	struct tl_secret s = { 0 };
+
+	(void)state;
+	assert_int_equal(tl_secret_alloc_locked(&s, sizeof(zeros)), 0);
+	assert_int_equal(s.len_bytes, sizeof(zeros));
+	assert_memory_equal(s.bytes, zeros, sizeof(zeros));
+	assert_int_equal((uintptr_t)s.bytes % 4096, 0);
+	tl_secret_done(&s);
+	assert_true(tl_secret_is_empty(&s));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -261,6 +293,8 @@ int main(void)
 		cmocka_unit_test(digests_equal_the_published_ones),
 		cmocka_unit_test(a_backoff_stays_below_its_cap_and_ends),
 		cmocka_unit_test(pairs_keep_their_order_until_sorted_and_replace_in_place),
+		cmocka_unit_test(hkdf_gives_what_the_rfc_says),
+		cmocka_unit_test(a_locked_secret_starts_empty_and_has_its_own_pages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the kernel says about the protected disk. There is no counter of authentication errors in
+ * dm-crypt and no event; its log line is the one place where each of them shows. Records have
+ * numbers, so that nothing between set-up and watching is missed: Linux,
+ * Documentation/ABI/testing/dev-kmsg.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <teelaunch/error.h>
+
+#include "record.h"
+
+#define KERNEL_LOG_RECORD_MAX 8192 /* PRINTKRB_RECORD_MAX is 1024 in 6.1, with room for escapes */
+
+enum kernel_log_verdict {
+	KERNEL_LOG_FINE,
+	KERNEL_LOG_TAMPERED, /* a sector didn't authenticate */
+	KERNEL_LOG_ERROR,    /* reading or writing failed */
+};
+
+/**
+ * One record as read(2) of /dev/kmsg gives it: "PRIORITY,SEQUENCE,MICROSECONDS,FLAGS;TEXT\n...".
+ *
+ * @disk     name of the device below, "vda"; @integrity and @crypt: "dm-0", "dm-1"
+ * @ret_seq  its number; set on success only
+ *
+ * Records that user space wrote count for nothing: whoever may write there must not be able to end
+ * a launch. Returns a verdict, or -EINVAL for what is no record. Pure.
+ */
+int kernel_log_judge(const char *record, const char *disk, const char *integrity, const char *crypt,
+		     uint64_t *ret_seq);
+
+/**
+ * Write a line into the kernel's log and find its number: what comes later has a greater one.
+ * TL_E_DISK_SETUP.
+ */
+int kernel_log_mark(uint64_t *ret_seq, struct tl_error *err);

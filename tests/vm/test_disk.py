@@ -1,0 +1,209 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The protected disk: made, refused, opened again, and closed for good."""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+import guest
+from disk_world import (BASE, GIB, kernel_errors, machine, record, refuses, set_up, table,
+                        take_down, unmount)
+
+MIB = 1 << 20
+
+
+def a_disk_with_tags_in_memory_is_what_it_says(g):
+    """S25: the live tables, by another tool."""
+    g.start()
+    r = set_up(g)
+    assert r["schema"] == "teelaunch.disk/1" and r["tags"] == "memory", r
+    assert r["cipher"] == "capi:gcm(aes)-random" and r["integrity"] == "aead", r
+    crypt, integrity = table(g, "teelaunch-crypt"), table(g, "teelaunch-integrity")
+    assert crypt[2:] == ["crypt", "capi:gcm(aes)-random", ":32:logon:teelaunch:volume", "0",
+                         r["integrity_number"], "0", "2", "integrity:28:aead",
+                         "sector_size:4096"], crypt
+    assert integrity[2:7] == ["integrity", r["device_number"], "0", "28", "D"], integrity
+    assert "meta_device:1:0" in integrity and "block_size:4096" in integrity, integrity
+    # With the tags elsewhere the whole device is there for data.
+    assert r["size_bytes"] == GIB, r
+    assert not kernel_errors(g)
+
+
+def the_file_system_is_sound_and_small(g):
+    g.check("cp -r /usr/lib %s/lib && sync && echo 3 >/proc/sys/vm/drop_caches && "
+            "diff -r /usr/lib %s/lib" % (BASE, BASE))
+    assert not kernel_errors(g)
+    mounts = {m.split()[4]: m.split() for m in
+              g.check("grep /dev/dm- /proc/self/mountinfo").splitlines()}
+    for path, root, flags in ((BASE, "/", "rw,nosuid,nodev,noexec,noatime"),
+                              ("/var/lib/containerd", "/containerd", "rw,nosuid,nodev,noatime"),
+                              ("/var/tmp", "/scratch", "rw,nosuid,nodev,noexec,noatime")):
+        assert mounts[path][3] == root and mounts[path][5] == flags, mounts[path]
+    unmount(g)
+    output = g.check("e2fsck -fn /dev/dm-1")
+    assert "Pass 5" in output and "WARNING" not in output, output
+    features = g.check("dumpe2fs /dev/dm-1 2>/dev/null")
+    assert "has_journal" not in features and "metadata_csum" in features
+    assert len(re.findall("superblock at", features)) == 1, "a backup superblock"
+
+
+def started_again_it_finds_the_disk_as_it_is(g):
+    """The unit may be restarted: nothing is made anew, nothing is lost."""
+    g.check("teelaunchd disk --device serial=teelaunch-data")
+    g.check("cmp /usr/bin/kmod /usr/bin/kmod; echo kept >%s/file; sync" % BASE)
+    before = record(g)
+    g.check("teelaunchd disk --device serial=teelaunch-data")
+    assert record(g) == before and g.check("cat %s/file" % BASE) == "kept\n"
+    take_down(g)
+    g.check("teelaunchd disk --device serial=teelaunch-data")
+    assert g.check("cat %s/file" % BASE) == "kept\n"
+
+
+def with_tags_on_the_disk_the_record_says_so(g):
+    """And it can be opened again, without a byte of the host's being believed."""
+    g.start()
+    r = set_up(g, "disk")
+    assert r["tags"] == "disk" and r["size_bytes"] < GIB, r
+    integrity = table(g, "teelaunch-integrity")
+    assert not [w for w in integrity if w.startswith("meta_device")], integrity
+    g.check("echo kept >%s/file; sync" % BASE)
+    take_down(g)
+    with open(g.disks[0].path, "r+b") as f:
+        f.write(os.urandom(4096))  # dm-integrity's superblock, while nobody holds it
+    g.check("teelaunchd disk --device serial=teelaunch-data")
+    assert g.check("cat %s/file" % BASE) == "kept\n"
+    unmount(g)
+    g.check("e2fsck -fn /dev/dm-1")
+
+
+def auto_decides_by_the_share_of_memory(g):
+    g.start()
+    assert set_up(g, "auto", more="--tags-memory-percent 1")["tags"] == "disk"
+    g.start()
+    refuses(g, "TL_E_DISK_WRONG", "fit into 1 %", more="--tags memory --tags-memory-percent 1")
+
+
+def the_cap_and_a_reset_close_it(g):
+    """S27, S28: after PCR 13 is extended nothing in this boot unseals, and after a reset nothing
+    at all."""
+    g.start()
+    set_up(g)
+    sealed, text = g.get("/run/teelaunch/disk.sealed"), g.get("/run/teelaunch/disk.json")
+    take_down(g)
+    g.check("tpm2_pcrextend 13:sha256=%s" % ("11" * 32))
+    refuses(g, "TL_E_UNSEAL", "policy")
+    g.start()
+    # The same firmware, the same registers, the host's disk as it was left, and the blob put back.
+    g.check("mkdir -m 700 /run/teelaunch")
+    g.put("/run/teelaunch/disk.sealed", sealed)
+    g.put("/run/teelaunch/disk.json", text)
+    refuses(g, "TL_E_UNSEAL", "integrity")
+
+
+def a_disk_of_an_earlier_boot_is_made_anew(g):
+    g.start()
+    set_up(g)
+    assert g.run("ls %s/file" % BASE)[0] != 0
+    assert not kernel_errors(g)
+
+
+def what_is_planted_on_the_device_changes_nothing(g):
+    """S24: LUKS headers, file systems, partition tables, another dm-integrity superblock."""
+    plants = {
+        "luks": ["cryptsetup", "luksFormat", "-q", "--type", "luks2", "--pbkdf", "pbkdf2",
+                 "--pbkdf-force-iterations", "1000", "--key-file", "/dev/zero", "--keyfile-size",
+                 "32"],
+        "ext4": ["mkfs.ext4", "-q", "-F"],
+        "gpt": ["sfdisk", "-q"],
+    }
+    for name, command in plants.items():
+        path = g.disks[0].path
+        with open(path, "wb") as f:
+            f.truncate(GIB)
+        done = subprocess.run([*command, path], input=b"label: gpt\n,512M\n,\n",
+                              capture_output=True, timeout=60, check=False)
+        if done.returncode:  # luksFormat wants device-mapper; the header it has written counts
+            with open(path, "rb") as f:
+                assert f.read(4) == b"LUKS", done.stderr
+        g.start()
+        r = set_up(g)
+        assert r["tags"] == "memory" and r["size_bytes"] == GIB, (name, r)
+        assert table(g, "teelaunch-integrity")[3] == r["device_number"]
+        assert not kernel_errors(g), name
+        with open(path, "rb") as f:
+            head = f.read(MIB)
+        assert b"LUKS" not in head and b"EFI PART" not in head, name
+        assert head[1080:1082] != b"\x53\xef", name
+
+
+def devices_that_will_not_do_are_refused(g):
+    """S23, S24: missing, foreign, read-only, too small, ambiguous; nothing else is taken instead."""
+    g.start()
+    for name, device, words in (
+            ("TL_E_DISK_MISSING", "serial=nothing-has-this", "appeared within 200 ms"),
+            ("TL_E_DISK_MISSING", "/dev/nothing", "appeared within 200 ms"),
+            ("TL_E_DISK_WRONG", "/dev/null", "Block device required"),
+            ("TL_E_DISK_WRONG", "/init", "Block device required"),
+            ("TL_E_DISK_WRONG", "serial=small", "has 16777216 bytes"),
+            ("TL_E_DISK_WRONG", "serial=fixed", "")):
+        refuses(g, name, words, device, "--device-wait-ms 200")
+    g.check("mkdir -p /mnt; mke2fs -q /dev/vda && mount -t ext4 /dev/vda /mnt")
+    refuses(g, "TL_E_DISK_BUSY", "claim")
+    g.check("umount /mnt; mkswap /dev/vda && swapon /dev/vda")
+    refuses(g, "TL_E_SWAP_ON", "swapped out to")
+    g.check("swapoff /dev/vda")
+    g.check("echo 0 8192 linear /dev/vda 0 | dmsetup create other")
+    refuses(g, "TL_E_DISK_BUSY", "claim")
+    g.check("dmsetup remove other")
+    for disk in g.disks[1:]:
+        assert os.stat(disk.path).st_blocks == 0, "written to " + disk.path
+    # None of it is in the way of a set-up that works.
+    set_up(g)
+
+
+def a_set_up_that_fails_leaves_nothing(g):
+    """A kernel without brd, then a disk that fails: named, undone, and the next one works."""
+    def leaves_nothing():
+        assert "No devices found" in g.check("dmsetup ls")
+        assert g.run("grep -E 'dm-|^brd ' /proc/self/mountinfo /proc/modules")[0] == 1
+        assert g.run("ls /run/teelaunch/disk.sealed")[0] != 0
+
+    g.start()
+    g.check("find /usr/lib/modules -name 'brd.ko*' -exec mv {} /tmp/ \\;")
+    refuses(g, "TL_E_DISK_SETUP", "load the module 'brd'".replace("'", "\\'"), more="--tags memory")
+    leaves_nothing()
+    g.check("mv /tmp/brd.ko* /usr/lib/modules/*/kernel/drivers/block/")
+    g.break_disk()
+    refuses(g, "TL_E_DISK_IO", "write zeros to the disk", more="--tags memory")
+    leaves_nothing()
+
+
+TESTS = (a_disk_with_tags_in_memory_is_what_it_says, the_file_system_is_sound_and_small,
+         started_again_it_finds_the_disk_as_it_is, with_tags_on_the_disk_the_record_says_so,
+         auto_decides_by_the_share_of_memory, the_cap_and_a_reset_close_it,
+         a_disk_of_an_earlier_boot_is_made_anew, what_is_planted_on_the_device_changes_nothing,
+         devices_that_will_not_do_are_refused, a_set_up_that_fails_leaves_nothing)
+
+
+def main():
+    wanted = sys.argv[1:]
+    with tempfile.TemporaryDirectory(prefix="teelaunch-vm-disk.") as work:
+        disks = [guest.Disk(os.path.join(work, "disk"), GIB),
+                 guest.Disk(os.path.join(work, "small"), 16 * MIB, serial="small"),
+                 guest.Disk(os.path.join(work, "fixed"), GIB, serial="fixed", read_only=True)]
+        with machine("disk", disks, programs=["/usr/bin/tpm2"], limit_s=540,
+                     files={"/usr/bin/tpm2_pcrextend": b"#!/bin/sh\nexec tpm2 pcrextend \"$@\"\n"}) as g:
+            for test in TESTS:
+                if wanted and test.__name__ not in wanted:
+                    continue
+                started = time.monotonic()
+                test(g)
+                print("ok   %-50s %5.1f s" % (test.__name__, time.monotonic() - started))
+                sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
