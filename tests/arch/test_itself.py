@@ -144,8 +144,8 @@ class Breaks(unittest.TestCase):
                    "teelaunchd.service:1: RestrictNamespaces")
         self.accepts(allows, {"systemd/teelaunchd.service": "RestrictNamespaces=mnt\n", **calls})
         ends = {"launcher/a.c": "int f(void)\n{\n\treturn reboot(0);\n}\n"}
-        self.finds(allows, {"systemd/teelaunchd-exit.service": "SystemCallFilter=@system-service\n", **ends},
-                   "teelaunchd-exit.service:1: SystemCallFilter")
+        self.finds(allows, {"systemd/teelaunchd-exit@.service": "SystemCallFilter=@system-service\n", **ends},
+                   "teelaunchd-exit@.service:1: SystemCallFilter")
         dropped = "image/r/usr/lib/systemd/system/x.service.d/y.conf"
         self.finds(test_units.systemd_accepts_the_units, {dropped: "[Unit]\nRequirez=y.service\n"}, "Requirez")
         self.accepts(test_units.systemd_accepts_the_units, {dropped: "[Unit]\nRequires=y.service\n"})

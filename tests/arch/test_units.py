@@ -69,7 +69,7 @@ def systemd_accepts_the_units(tree):
     return bad
 
 
-LAUNCHER, EXIT = "systemd/teelaunchd.service", "systemd/teelaunchd-exit.service"
+LAUNCHER, EXIT = "systemd/teelaunchd.service", "systemd/teelaunchd-exit@.service"
 
 # What a source calls, and what the unit that runs it must say for it. Neither @mount nor reboot is in
 # @system-service.
