@@ -77,7 +77,8 @@ static json_t *image_json(const struct image_reference *image)
 		return json_pack("{s:b}", "known", 0);
 	return json_pack("{s:b, s:s, s:s, s:s, s:s, s:s, s:s}", "known", 1, "name", image->name,
 			 "version", image->version, "commit", image->commit, "flavour",
-			 image->flavour, "root_hash", image->roothash, "uki_sha256", image->uki);
+			 image->flavour, "root_hash", image->roothash, "uki_authenticode_sha256",
+			 image->uki);
 }
 
 static json_t *submods_json(const struct checked_evidence *ev)

@@ -81,14 +81,20 @@ static int digests_read(const json_t *object, const char *path, struct image_dig
 	return 0;
 }
 
+/* An event of a register that image_check() doesn't judge would look checked and not be. */
+static bool is_judged(json_int_t pcr)
+{
+	return pcr == IMAGE_PCR_PROGRAMS || pcr == IMAGE_PCR_KERNEL || pcr == IMAGE_PCR_UKI ||
+	       pcr == IMAGE_PCR_OVERRIDES;
+}
+
 static int event_read(const json_t *item, size_t i, struct image_event *ret, struct tl_error *err)
 {
 	const json_t *pcr = json_object_get(item, "pcr");
 	int r;
 
-	if (!json_is_integer(pcr) || json_integer_value(pcr) < 0 ||
-	    json_integer_value(pcr) >= PCRS_MAX)
-		r = bad(err, "pcr", "must be a number from 0 to 23");
+	if (!json_is_integer(pcr) || !is_judged(json_integer_value(pcr)))
+		r = bad(err, "pcr", "must be 4, 9, 11 or 12");
 	else
 		r = text_read(item, "name", IMAGE_REFERENCE_TEXT_MAX, &ret->name, err);
 	if (r == 0)
@@ -163,15 +169,10 @@ static int texts_read(const json_t *root, struct image_reference *ref, struct tl
 
 	for (size_t i = 0; r == 0 && i < TL_ARRAY_SIZE(rows); i++)
 		r = text_read(root, rows[i].name, rows[i].max, rows[i].ret, err);
-	if (r == 0)
-		r = text_read(json_object_get(root, "sha256"), "uki", ROOT_HASH_LEN, &ref->uki,
-			      err);
 	if (r < 0)
 		return r;
 	if (!is_hex(ref->roothash, ROOT_HASH_LEN))
 		return bad(err, "roothash", "must be 64 lower-case hex digits");
-	if (!is_hex(ref->uki, ROOT_HASH_LEN))
-		return bad(err, "sha256.uki", "must be 64 lower-case hex digits");
 	if (!json_is_boolean(hardened))
 		return bad(err, "hardened", "must be true or false");
 	ref->is_hardened = json_is_true(hardened);
@@ -224,17 +225,24 @@ static int cmdline_check(const struct image_reference *ref, struct tl_error *err
 	return bad(err, "cmdline", "isn't what any event of PCR 11 measures");
 }
 
+/* What the firmware starts first is the UKI. */
+static int programs_read(struct image_reference *ref, struct tl_error *err)
+{
+	for (size_t i = 0; i < ref->n; i++) {
+		if (ref->events[i].pcr != IMAGE_PCR_PROGRAMS)
+			continue;
+		tl_hex_encode(image_digest(&ref->events[i].digests, TL_SHA256), 32, ref->uki);
+		return 0;
+	}
+	return bad(err, "events", "has none of PCR 4: which program booted?");
+}
+
 /* Registers in which a firmware has no events of its own: events and value must be one story. */
 static int registers_check(const struct image_reference *ref, struct tl_error *err)
 {
 	static const unsigned int alone[] = { IMAGE_PCR_KERNEL, IMAGE_PCR_UKI,
 					      IMAGE_PCR_OVERRIDES };
-	bool has_program = false;
 
-	for (size_t i = 0; i < ref->n; i++)
-		has_program = has_program || ref->events[i].pcr == IMAGE_PCR_PROGRAMS;
-	if (!has_program)
-		return bad(err, "events", "has none of PCR 4: which program booted?");
 	if (!(ref->pcr_mask >> IMAGE_PCR_UKI & 1) || !(ref->pcr_mask >> IMAGE_PCR_OVERRIDES & 1))
 		return bad(err, "pcrs", "must have 11 and 12");
 	for (size_t p = 0; p < TL_ARRAY_SIZE(alone); p++) {
@@ -272,6 +280,8 @@ static int document_read(const json_t *root, struct image_reference *ref, struct
 		r = flavour_check(ref, err);
 	if (r == 0)
 		r = cmdline_check(ref, err);
+	if (r == 0)
+		r = programs_read(ref, err);
 	return r < 0 ? r : registers_check(ref, err);
 }
 
@@ -304,8 +314,9 @@ int image_reference_parse(const void *text, size_t n, struct image_reference *re
 
 void image_reference_done(struct image_reference *r)
 {
-	char *const texts[] = { r->name,    r->version,  r->commit, r->flavour,
-				r->cmdline, r->roothash, r->uki };
+	char *const texts[] = {
+		r->name, r->version, r->commit, r->flavour, r->cmdline, r->roothash
+	};
 
 	for (size_t i = 0; i < TL_ARRAY_SIZE(texts); i++)
 		free(texts[i]);

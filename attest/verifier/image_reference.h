@@ -53,7 +53,7 @@ struct image_reference {
 	bool is_hardened;
 	char *cmdline;
 	char *roothash; /* 64 lower-case hex digits */
-	char *uki;      /* SHA-256 of the UKI's file, as roothash */
+	char uki[65]; /* SHA-256 that a firmware measures of the UKI (Authenticode), as roothash */
 	struct image_event *events;
 	size_t n;
 	uint32_t pcr_mask; /* of pcrs[] */

@@ -184,7 +184,7 @@ class Accepts(Case):
             self.assertEqual(claims["submods"]["teelaunch_image"], {
                 "known": True, "name": "boot-test", "version": "production", "commit": "0",
                 "flavour": "production", "root_hash": "ab" * 32,
-                "uki_sha256": due["sha256"]["uki"]})
+                "uki_authenticode_sha256": due["events"][0]["digests"]["sha256"]})
             self.assertEqual((claims["dbgstat"], claims["swversion"], claims["swname"],
                               claims["secboot"]),
                              ("disabled-since-boot", ["production"], "CONFIDENTIAL_SPACE", False))
@@ -491,7 +491,6 @@ class RefusesReferences(Case):
             for value in ("", [], {}, 7, None):
                 self.start_fails(self.changed(lambda d, n=name, x=value: d.update({n: x})),
                                  "'%s'" % name)
-        self.start_fails(self.changed(lambda d: d["sha256"].pop("uki")), "'uki'")
         self.start_fails(self.changed(lambda d: d.update(name="x\ny")), "'name'")
 
     def test_documents_that_are_none(self):
@@ -522,6 +521,7 @@ class RefusesReferences(Case):
                 (lambda d: d["pcrs"].update({"011": d["pcrs"]["11"]}), "'pcrs'"),
                 (lambda d: d["pcrs"]["11"].pop("sha384"), "'pcrs.11.sha384'"),
                 (lambda d: d["events"][0].update(pcr=24), "'pcr'"),
+                (lambda d: d["events"].append(dict(d["events"][0], pcr=5)), "'pcr'"),
                 (lambda d: d["events"][3].pop("name"), "events[3]"),
                 (lambda d: d["events"][3]["digests"].update(sha256="AB" * 32), "'digests.sha256'"),
                 (lambda d: d.update(events=[e for e in d["events"] if e["pcr"] != 4]), "PCR 4"),
