@@ -129,8 +129,8 @@ static void mounts_that_form_no_tree_hold_nothing(void **state)
 	static const char *const texts[] = {
 		"",
 		"2 1 0:1 / /var rw - t s rw\n",
-		"1 9 0:1 / / rw - t s rw\n2 1 0:1 / / rw - t s rw\n3 2 0:1 / / rw - t s rw\n"
-		"2 3 0:1 / / rw - t s rw\n",
+		("1 9 0:1 / / rw - t s rw\n2 1 0:1 / / rw - t s rw\n3 2 0:1 / / rw - t s rw\n"
+		 "2 3 0:1 / / rw - t s rw\n"),
 	};
 
 	(void)state;
