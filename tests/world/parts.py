@@ -182,22 +182,47 @@ class Process:
             os.unlink(self.file)
 
 
-def make_tls(folder, name):
-    """A certificate authority and one server certificate for 127.0.0.1: ca.pem, cert.pem, key.pem."""
+TLS_CONFIG = """[req]
+distinguished_name=dn
+prompt=no
+[dn]
+CN=%s
+[ca]
+basicConstraints=critical,CA:TRUE
+keyUsage=critical,keyCertSign
+subjectKeyIdentifier=hash
+[server]
+basicConstraints=critical,CA:FALSE
+subjectAltName=IP:127.0.0.1,DNS:localhost,IP:169.254.169.254
+extendedKeyUsage=serverAuth
+keyUsage=critical,digitalSignature
+"""
+
+
+def make_certificate(folder, name, stem, *options):
     config = os.path.join(folder, "tls.cnf")
-    write(config, "[req]\ndistinguished_name=dn\nprompt=no\n[dn]\nCN=%s\n"
-          "[ca]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n"
-          "subjectKeyIdentifier=hash\n"
-          "[server]\nbasicConstraints=critical,CA:FALSE\nsubjectAltName=IP:127.0.0.1,DNS:localhost\n"
-          "extendedKeyUsage=serverAuth\nkeyUsage=critical,digitalSignature\n" % name)
-    ca, ca_key = os.path.join(folder, "ca.pem"), os.path.join(folder, "ca.key")
-    cert, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
-    common = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-              "-days", "30", "-config", config)
-    run(*common, "-subj", "/CN=%s CA" % name, "-extensions", "ca", "-keyout", ca_key, "-out", ca)
-    run(*common, "-extensions", "server", "-CA", ca, "-CAkey", ca_key, "-keyout", key, "-out", cert)
-    os.chmod(ca_key, 0o600)
+    write(config, TLS_CONFIG % name)
+    cert = os.path.join(folder, stem + ".pem")
+    key = os.path.join(folder, {"ca": "ca.key", "cert": "key.pem"}[stem])
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        "-config", config, "-keyout", key, "-out", cert, *options)
     os.chmod(key, 0o600)
+    return cert, key
+
+
+def make_authority(folder, name, days=3650):
+    """ca.pem and ca.key."""
+    return make_certificate(folder, name, "ca", "-subj", "/CN=%s CA" % name, "-extensions", "ca", "-days",
+                            str(days))
+
+
+def make_tls(folder, name, authority=None):
+    """A server certificate for this machine, as itself and as the metadata server's neighbour: ca.pem,
+    cert.pem, key.pem. `authority`: (certificate, key) of the one to use, else one is made."""
+    ca, ca_key = authority or make_authority(folder, name, days=30)
+    if authority:
+        write(os.path.join(folder, "ca.pem"), read(ca))
+    make_certificate(folder, name, "cert", "-extensions", "server", "-CA", ca, "-CAkey", ca_key, "-days", "30")
 
 
 def save_facts(folder, **facts):

@@ -12,9 +12,10 @@ import parts
 
 
 class Registry:
-    def __init__(self, folder, with_parent=False):
+    def __init__(self, folder, with_parent=False, authority=None):
         self.folder = folder
         self.with_parent = with_parent
+        self.authority = authority
         self.process = parts.Process(folder, "registry")
         self.ca = os.path.join(folder, "ca.pem")
         self.access_log = os.path.join(folder, "access.log")
@@ -22,7 +23,7 @@ class Registry:
 
     def start(self):
         os.makedirs(os.path.join(self.folder, "data"), exist_ok=True)
-        parts.make_tls(self.folder, "teelaunch test registry")
+        parts.make_tls(self.folder, "teelaunch test registry", self.authority)
         self.host = "127.0.0.1:%d" % parts.free_port()
         parts.write(os.path.join(self.folder, "config.yml"), """version: 0.1
 log: { level: info, accesslog: { disabled: false } }

@@ -16,10 +16,12 @@ IDENTITY_ISSUER = "https://accounts.google.com"
 
 
 class Verifier:
-    def __init__(self, folder, programs=None, with_parent=False, ak_roots=None, identity_jwks=None):
+    def __init__(self, folder, programs=None, with_parent=False, ak_roots=None, identity_jwks=None,
+                 authority=None):
         self.folder = folder
         self.programs = programs
         self.with_parent = with_parent
+        self.authority = authority
         self.ak_roots = ak_roots
         self.identity_jwks = identity_jwks
         self.process = parts.Process(folder, "teeverifierd")
@@ -27,9 +29,9 @@ class Verifier:
         self.port = 0  # any; the same again when it is started again
         self.url = None
 
-    def start(self, ak_roots=None, identity_jwks=None):
+    def start(self, ak_roots=None, identity_jwks=None, **options):
         os.makedirs(self.folder, exist_ok=True)
-        parts.make_tls(self.folder, "teelaunch test verifier")
+        parts.make_tls(self.folder, "teelaunch test verifier", self.authority)
         for name, how in (("token-rs256.pem", ("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048")),
                           ("token-es256.pem", ("-algorithm", "EC", "-pkeyopt",
                                                "ec_paramgen_curve:P-256"))):
@@ -37,7 +39,7 @@ class Verifier:
             os.chmod(os.path.join(self.folder, name), 0o600)
         self.ak_roots = ak_roots or self.ak_roots
         self.identity_jwks = identity_jwks or self.identity_jwks
-        self.launch()
+        self.launch(**options)
         parts.save_facts(self.folder, url=self.url, ca=self.ca, jwks=self.url + "/.well-known/jwks.json")
         return self
 
