@@ -66,9 +66,26 @@ static int no_passphrase(char *buf, int size, int rwflag, void *ctx)
 	return -1;
 }
 
+static int key_take(struct token_keys *k, EVP_PKEY *consume_key, struct tl_error *err)
+{
+	struct token_key item = { .key = consume_key, .alg = jwk_alg(consume_key) };
+	const char *fault = NULL;
+
+	if (!item.alg || jwk_thumbprint(consume_key, item.kid) < 0)
+		fault = "the token key is neither RSA of 2048 to 4096 bits nor P-256";
+	for (size_t i = 0; !fault && i < k->n; i++)
+		if (strcmp(k->items[i].kid, item.kid) == 0)
+			fault = "the token key is given twice";
+	if (fault) {
+		EVP_PKEY_free(consume_key);
+		return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL, "%s", fault);
+	}
+	k->items[k->n++] = item;
+	return 0;
+}
+
 int token_keys_add(struct token_keys *k, const struct tl_secret *pem, struct tl_error *err)
 {
-	struct token_key *item = &k->items[k->n];
 	EVP_PKEY *key = NULL;
 	BIO *bio;
 
@@ -83,22 +100,16 @@ int token_keys_add(struct token_keys *k, const struct tl_secret *pem, struct tl_
 	if (!key)
 		return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL,
 			       "the token key is no unencrypted PEM private key");
-	item->alg = jwk_alg(key);
-	if (!item->alg || jwk_thumbprint(key, item->kid) < 0) {
-		EVP_PKEY_free(key);
-		return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL,
-			       "the token key is neither RSA of 2048 to 4096 bits nor P-256");
-	}
-	for (size_t i = 0; i < k->n; i++) {
-		if (strcmp(k->items[i].kid, item->kid) == 0) {
-			EVP_PKEY_free(key);
-			return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL,
-				       "the token key is given twice");
-		}
-	}
-	item->key = key;
-	k->n++;
-	return 0;
+	return key_take(k, key, err);
+}
+
+int token_keys_make(struct token_keys *k, struct tl_error *err)
+{
+	EVP_PKEY *key = k->n < TOKEN_KEYS_MAX ? EVP_EC_gen("P-256") : NULL;
+
+	ERR_clear_error();
+	return key ? key_take(k, key, err)
+		   : tl_fail(err, TL_E_VERIFY_KEYS, EINVAL, "no token key can be made");
 }
 
 json_t *token_keys_jwks(const struct token_keys *k)

@@ -29,6 +29,8 @@ static inline void token_keys_freep(struct token_keys **k)
  * Codes: TL_E_VERIFY_KEYS.
  */
 int token_keys_add(struct token_keys *k, const struct tl_secret *pem, struct tl_error *err);
+/** Add a P-256 key that nobody else has. Codes: TL_E_VERIFY_KEYS. */
+int token_keys_make(struct token_keys *k, struct tl_error *err);
 size_t token_keys_count(const struct token_keys *k);
 
 /** Of the key that signs: "RS256" or "ES256". */

@@ -2,6 +2,8 @@
 #include "metadata_server.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 
@@ -17,6 +19,7 @@
 #define PREFIX             "/computeMetadata/v1/"
 #define ATTRIBUTES         "instance/attributes/"
 #define IDENTITY           "instance/service-accounts/default/identity"
+#define ACCESS_TOKEN       "instance/service-accounts/default/token"
 #define EMAIL              "instance/service-accounts/default/email"
 #define KEY_FILE_MAX_BYTES (64 * 1024)
 #define CONNECTIONS_MAX    32
@@ -29,7 +32,8 @@
 struct metadata_server {
 	const struct vm_options *options;
 	struct MHD_Daemon *daemon;
-	struct token_keys *keys; /* none: the VM has no service account */
+	struct token_keys *keys; /* of the identity provider */
+	char *access_token;
 	sd_event *loop;
 	sd_event_source *io, *tick;
 };
@@ -53,7 +57,7 @@ const char *metadata_value(const struct vm_options *o, const char *path)
 	for (size_t i = 0; !value && i < TL_ARRAY_SIZE(default_values); i++)
 		if (strcmp(default_values[i].path, path) == 0)
 			value = default_values[i].value;
-	return strcmp(path, EMAIL) == 0 && !o->identity_key ? NULL : value;
+	return value;
 }
 
 /* --- answers ------------------------------------------------------------------------------ */
@@ -124,8 +128,6 @@ static enum MHD_Result answer_identity(struct metadata_server *s, struct MHD_Con
 	auto_secret struct tl_secret token = { 0 };
 	json_auto_t *claims = NULL;
 
-	if (!s->keys)
-		return answer_text(c, MHD_HTTP_NOT_FOUND, "no service account");
 	if (tl_str_is_empty(audience))
 		return answer_text(c, MHD_HTTP_BAD_REQUEST,
 				   "non-empty audience parameter required");
@@ -133,6 +135,18 @@ static enum MHD_Result answer_identity(struct metadata_server *s, struct MHD_Con
 	if (!claims || jwt_sign(s->keys, claims, &token, NULL) < 0)
 		return answer_text(c, MHD_HTTP_INTERNAL_SERVER_ERROR, "no token");
 	return answer(c, MHD_HTTP_OK, "text/html", token.bytes, token.len_bytes);
+}
+
+/* For APIs of the cloud, which isn't there: no server of this machine takes it. */
+static enum MHD_Result answer_access_token(struct metadata_server *s, struct MHD_Connection *c)
+{
+	json_auto_t *doc = json_pack("{s:s, s:i, s:s}", "access_token", s->access_token,
+				     "expires_in", TOKEN_LIFE_S, "token_type", "Bearer");
+	auto_free char *text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
+
+	if (!text)
+		return MHD_NO;
+	return answer(c, MHD_HTTP_OK, "application/json", text, strlen(text));
 }
 
 static enum MHD_Result answer_path(struct metadata_server *s, struct MHD_Connection *c,
@@ -145,6 +159,8 @@ static enum MHD_Result answer_path(struct metadata_server *s, struct MHD_Connect
 		return answer_attributes(s, c);
 	if (strcmp(path, IDENTITY) == 0)
 		return answer_identity(s, c);
+	if (strcmp(path, ACCESS_TOKEN) == 0)
+		return answer_access_token(s, c);
 	value = metadata_value(s->options, path);
 	return value ? answer_text(c, MHD_HTTP_OK, value)
 		     : answer_text(c, MHD_HTTP_NOT_FOUND, "not found");
@@ -202,14 +218,16 @@ static int key_load(struct metadata_server *s, struct tl_error *err)
 	auto_secret struct tl_secret key = { 0 };
 	int r;
 
+	s->keys = token_keys_new();
+	if (!s->keys)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "identity key");
 	if (!s->options->identity_key)
-		return 0;
+		return token_keys_make(s->keys, err);
 	tl_buf_init(&pem, KEY_FILE_MAX_BYTES);
 	r = tl_file_read(s->options->identity_key, &pem, err);
 	if (r < 0)
 		return r;
-	s->keys = token_keys_new();
-	if (!s->keys || tl_secret_set(&key, tl_buf_str(&pem), pem.len_bytes) < 0)
+	if (tl_secret_set(&key, tl_buf_str(&pem), pem.len_bytes) < 0)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "identity key");
 	return token_keys_add(s->keys, &key, err);
 }
@@ -263,7 +281,10 @@ int metadata_server_new(int consume_fd, const struct vm_options *o, sd_event *lo
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "metadata server");
 	s->options = o;
 	s->loop = sd_event_ref(loop);
-	r = attributes_check(o, err);
+	if (asprintf(&s->access_token, "ya29.local-%016" PRIx64, tl_clock_random()) < 0)
+		s->access_token = NULL;
+	r = s->access_token ? attributes_check(o, err)
+			    : tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "access token");
 	if (!r)
 		r = key_load(s, err);
 	if (!r)
@@ -283,6 +304,7 @@ struct metadata_server *metadata_server_free(struct metadata_server *s)
 	if (s->daemon)
 		MHD_stop_daemon(s->daemon);
 	token_keys_free(s->keys);
+	free(s->access_token);
 	sd_event_unref(s->loop);
 	free(s);
 	return NULL;

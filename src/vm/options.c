@@ -98,7 +98,7 @@ static const struct option_row {
 	{ "metadata", "PATH=VALUE", set_metadata, 0,
 	  "another fact of the VM, as instance/name=web-1; can be repeated" },
 	{ "identity-key", "PEM", set_text, offsetof(struct vm_options, identity_key),
-	  "private key that signs identity tokens; without, the VM has no service account" },
+	  "private key that signs the VM's identity tokens; default: one that is made" },
 	{ "forward", "PORT=HOST:PORT", set_forward, 0,
 	  "carry the guest's connections to 169.254.169.254:PORT to HOST:PORT; can be repeated" },
 	{ "firmware", "CODE.fd", set_text, offsetof(struct vm_options, firmware),

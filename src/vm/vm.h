@@ -34,7 +34,7 @@ struct vm_options {
 	uint64_t memory_mb;
 	uint64_t data_bytes;
 	const char *tpm_state;    /* folder, used as it is; NULL: a new TPM */
-	const char *identity_key; /* PEM: signs identity tokens; NULL: the VM has no account */
+	const char *identity_key; /* PEM: signs identity tokens; NULL: one is made */
 	const char *dir;          /* the VM's files, kept; NULL: a folder that is removed */
 	const char *console;      /* raw bytes go there; NULL: shown by lines */
 	const char *qmp;          /* socket for a monitor of the caller's; NULL: none */

@@ -3,6 +3,7 @@
 """`teelaunch vm` itself: what it serves, how it ends, and what it leaves. The VM is a kernel and a shell
 script (small_image.py) that does what the instance's name in the metadata tells; the cases in which
 nothing can be started use stand-ins for qemu and swtpm."""
+import base64
 import json
 import os
 import signal
@@ -29,7 +30,9 @@ serve)
 	metadata instance/nothing | head -n 1
 	printf 'GET /computeMetadata/v1/instance/id HTTP/1.0\\r\\n\\r\\n' | nc 169.254.169.254 80 | head -n 1
 	metadata "instance/attributes/?recursive=true" | tail -n 1
-	metadata "instance/service-accounts/default/identity?audience=x" | head -n 1
+	metadata "instance/service-accounts/default/identity" | head -n 1
+	metadata "instance/service-accounts/default/identity?audience=x" | tail -n 1 | cut -d. -f2
+	metadata "instance/service-accounts/default/token" | tail -n 1
 	metadata echo 5000
 	echo "data disk: $(cat /sys/block/vdb/serial) $(cat /sys/block/vdb/size)"
 	echo "level=INFO event=stage.done stage=policy took_ms=7"
@@ -189,6 +192,11 @@ class Machine(Case):
                      "told to: serve"):
             self.assertIn(text, done.stderr)
         self.assertNotIn("\033", done.stderr)
+        self.assertIn("HTTP/1.1 400 Bad Request", done.stderr)
+        self.assertRegex(done.stderr, r'"access_token":"ya29\.local-[0-9a-f]{16}"')
+        claims = next(json.loads(base64.urlsafe_b64decode(w + "==")) for w in done.stderr.split()
+                      if w.startswith("eyJ"))
+        self.assertEqual((claims["aud"], claims["google"]["compute_engine"]["instance_name"]), ("x", "serve"))
         timeline = document["boots"][0]["timeline"]
         self.assertEqual([m["name"] for m in timeline], ["firmware", "policy"])
         self.assertEqual((timeline[1]["took_ms"], timeline[1]["outcome"]), (7, "ok"))

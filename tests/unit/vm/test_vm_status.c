@@ -56,8 +56,6 @@ static void a_fact_of_the_metadata_is_the_callers_else_the_default(void **state)
 	(void)state;
 	assert_string_equal(metadata_value(&o, "instance/name"), "demo-vm");
 	assert_null(metadata_value(&o, "instance/nothing"));
-	assert_null(metadata_value(&o, "instance/service-accounts/default/email"));
-	o.identity_key = "key.pem";
 	assert_non_null(metadata_value(&o, "instance/service-accounts/default/email"));
 	assert_int_equal(tl_kvs_set(&o.metadata, "instance/name", "web-1"), 0);
 	assert_string_equal(metadata_value(&o, "instance/name"), "web-1");
