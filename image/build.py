@@ -131,7 +131,7 @@ def root_build(a, work, stanzas, folder, kernel, version):
     t.link("../usr/lib/os-release", "etc/os-release")
     # Empty: systemd makes one up for this boot and mounts it over.
     t.text("etc/machine-id", "")
-    t.link("../usr/lib/systemd/systemd", "usr/sbin/init")
+    t.link("../lib/systemd/systemd", "usr/sbin/init")
     for overlay in a.overlay:
         t.put_all(overlay)
     t.libraries()

@@ -175,7 +175,7 @@ class Tree:
                     link = name if key != "Alias" else other
                     folder = "" if key == "Alias" else other + (
                         ".wants" if key == "WantedBy" else ".requires")
-                    self.link("../" * (2 if folder else 1) + "../usr/lib/systemd/system/" + name,
+                    self.link("/usr/lib/systemd/system/" + name,
                               os.path.join("etc/systemd/system", folder, link))
         for name in walk(self.root):
             path = os.path.join(self.root, name)
