@@ -44,7 +44,7 @@ static void console_drain(int fd, uint64_t drain_ms)
 static bool is_debug(const char *cmdline_path)
 {
 	struct tl_error err = { 0 };
-	bool is_hardened;
+	bool is_hardened = false;
 
 	if (machine_read_mode(cmdline_path, &is_hardened, NULL, &err) < 0) {
 		tl_log_event(LOG_WARNING, "exit.mode", "code=%s msg='%s'",

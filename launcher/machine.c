@@ -161,7 +161,7 @@ int machine_read_mode(const char *cmdline_path, bool *ret_is_hardened, char **re
 		      struct tl_error *err)
 {
 	auto_buf struct tl_buf text = { 0 };
-	bool is_hardened;
+	bool is_hardened = false;
 	char *line;
 	int r = read_text(cmdline_path, MACHINE_CMDLINE_MAX, &text, err);
 

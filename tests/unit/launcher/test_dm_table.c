@@ -39,74 +39,74 @@ struct dm_task *dm_task_create(int type)
 	return (void *)&task_memory;
 }
 
-void dm_task_destroy(struct dm_task *task)
+void dm_task_destroy(struct dm_task *dmt)
 {
-	(void)task;
+	(void)dmt;
 	kernel.is_destroyed = true;
 }
 
-int dm_task_secure_data(struct dm_task *task)
+int dm_task_secure_data(struct dm_task *dmt)
 {
-	(void)task;
+	(void)dmt;
 	return kernel.is_secure = true;
 }
 
-int dm_task_set_name(struct dm_task *task, const char *name)
+int dm_task_set_name(struct dm_task *dmt, const char *name)
 {
-	(void)task;
+	(void)dmt;
 	return snprintf(kernel.asked, sizeof(kernel.asked), "%s", name) >= 0;
 }
 
-int dm_task_set_major_minor(struct dm_task *task, int major, int minor, int fallback)
+int dm_task_set_major_minor(struct dm_task *dmt, int major, int minor, int fallback)
 {
-	(void)task;
+	(void)dmt;
 	assert_int_equal(fallback, 0);
 	return snprintf(kernel.asked, sizeof(kernel.asked), "%d:%d", major, minor) >= 0;
 }
 
-int dm_task_run(struct dm_task *task)
+int dm_task_run(struct dm_task *dmt)
 {
-	(void)task;
+	(void)dmt;
 	return kernel.errnum == 0;
 }
 
-int dm_task_get_errno(struct dm_task *task)
+int dm_task_get_errno(struct dm_task *dmt)
 {
-	(void)task;
+	(void)dmt;
 	return kernel.errnum;
 }
 
 /* libdevmapper.h makes this name a macro for its versioned symbol. */
-int(dm_task_get_info)(struct dm_task *task, struct dm_info *ret)
+int(dm_task_get_info)(struct dm_task *dmt, struct dm_info *dmi)
 {
-	(void)task;
-	*ret = kernel.info;
+	(void)dmt;
+	*dmi = kernel.info;
 	return 1;
 }
 
-const char *dm_task_get_name(const struct dm_task *task)
+const char *dm_task_get_name(const struct dm_task *dmt)
 {
-	(void)task;
+	(void)dmt;
 	return kernel.name;
 }
 
-const char *dm_task_get_uuid(const struct dm_task *task)
+const char *dm_task_get_uuid(const struct dm_task *dmt)
 {
-	(void)task;
+	(void)dmt;
 	return kernel.uuid;
 }
 
-void *dm_get_next_target(struct dm_task *task, void *next, uint64_t *start, uint64_t *length,
-			 char **type, char **params)
+void *dm_get_next_target(struct dm_task *dmt, void *next, uint64_t *start, uint64_t *length,
+			 char **target_type, char **params)
 {
 	size_t i = next ? (size_t)((char *)next - &task_memory) : 0;
 
-	(void)task;
+	(void)dmt;
 	if (i >= kernel.n)
 		return NULL;
 	*start = 8 * i;
 	*length = 8;
-	*type = (char *)(uintptr_t)kernel.targets[i].type;
+	*target_type = (char *)(uintptr_t)kernel.targets[i].type;
 	*params = (char *)(uintptr_t)kernel.targets[i].params;
 	return i + 1 < kernel.n ? &task_memory + i + 1 : NULL;
 }
