@@ -21,7 +21,7 @@ def units(tree):
 
 def drop_ins(tree):
     return [f for f in tree.files
-            if re.fullmatch(r"image/\w+/usr/lib/systemd/system/[^/]+\.service\.d/[^/]+\.conf", f)]
+            if re.fullmatch(r"image/[\w-]+/usr/lib/systemd/system/[^/]+\.service\.d/[^/]+\.conf", f)]
 
 
 def every_restriction_has_a_reason(tree):
