@@ -58,6 +58,26 @@ static int check_limits(const struct tl_event_list *list, uint8_t type, size_t n
 	return 0;
 }
 
+const char *tl_event_type_name(uint8_t type)
+{
+	static const char *const names[] = {
+		[TL_EVENT_IMAGE_REF] = "image_ref",
+		[TL_EVENT_IMAGE_DIGEST] = "image_digest",
+		[TL_EVENT_RESTART_POLICY] = "restart_policy",
+		[TL_EVENT_IMAGE_ID] = "image_id",
+		[TL_EVENT_ARG] = "arg",
+		[TL_EVENT_ENV] = "env",
+		[TL_EVENT_OVERRIDE_ARG] = "override_arg",
+		[TL_EVENT_OVERRIDE_ENV] = "override_env",
+		[TL_EVENT_SEPARATOR] = "separator",
+		[TL_EVENT_MEMORY_MONITOR] = "memory_monitor",
+		[TL_EVENT_GPU_CC_MODE] = "gpu_cc_mode",
+		[TL_EVENT_GPU_BINDING] = "gpu_binding",
+	};
+
+	return type < TL_ARRAY_SIZE(names) ? names[type] : NULL;
+}
+
 int tl_events_add(struct tl_event_list *list, uint8_t type, const void *content, size_t n,
 		  struct tl_error *err)
 {

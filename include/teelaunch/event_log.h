@@ -37,6 +37,9 @@ enum tl_event_type {
 	TL_EVENT_GPU_BINDING = 11,
 };
 
+/** "image_ref", "arg", ...; NULL for a type that isn't one of enum tl_event_type. */
+const char *tl_event_type_name(uint8_t type);
+
 /* Where a log is extended to; the value is the record's index type byte. */
 enum tl_cel_form {
 	TL_CEL_TPM = 0x01, /* a TPM's PCR */
