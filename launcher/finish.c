@@ -75,7 +75,8 @@ static void report_emit(struct launch *l)
 
 int launch_finish(struct launch *l, int r, const struct tl_error *err)
 {
-	bool is_asked = tl_cancel_is_requested(l->cancel);
+	/* The watch over the disk uses the same cancellation, and nobody has asked then. */
+	bool is_asked = tl_cancel_is_requested(l->cancel) && !l->disk_alarm.code;
 	/* Unknown counts as production: a machine that can't say what it is must not be held open.
 	 */
 	bool is_debug = l->has_machine && !l->machine.is_hardened;
@@ -98,7 +99,6 @@ int launch_finish(struct launch *l, int r, const struct tl_error *err)
 	}
 	l->report.version = l->options->version;
 	l->report.commit = l->options->commit;
-	l->report.disk = l->options->disk;
 	tl_log_event(r < 0 ? LOG_ERR : LOG_INFO, "launch.end", "result=%s exit_code=%d action=%s",
 		     l->report.result, d.exit_code, l->report.action);
 	report_emit(l);

@@ -98,6 +98,24 @@ static json_t *workload_json(const struct report *r)
 	return o;
 }
 
+static json_t *disk_json(const struct report *r)
+{
+	json_t *o;
+
+	if (!r->disk.mode)
+		return NULL;
+	o = json_object();
+	set(o, "mode", json_string(r->disk.mode));
+	if (!r->disk.cipher)
+		return o;
+	set(o, "cipher", json_string(r->disk.cipher));
+	set(o, "integrity", json_string(r->disk.integrity));
+	set(o, "tags", json_string(r->disk.tags));
+	set(o, "setup_ms", json_integer((json_int_t)r->disk.setup_ms));
+	set(o, "size_bytes", json_integer((json_int_t)r->disk.size_bytes));
+	return o;
+}
+
 static json_t *measured_json(const struct report *r)
 {
 	json_t *o;
@@ -139,7 +157,7 @@ static json_t *report_json(const struct report *r, enum shorten level)
 	set(o, "image", image_json(r));
 	set(o, "workload", workload_json(r));
 	set(o, "root", r->root ? json_string(r->root) : NULL);
-	set(o, "disk", r->disk ? json_pack("{s:s}", "mode", r->disk) : NULL);
+	set(o, "disk", disk_json(r));
 	set(o, "measured", measured_json(r));
 	set(o, "token", token_json(r));
 	set(o, "log",

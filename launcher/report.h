@@ -54,7 +54,11 @@ struct report {
 		int signal;      /* 0: ended by itself */
 		uint64_t run_ms;
 	} workload;
-	const char *disk; /* "unprotected" or "protected" */
+	struct {
+		const char *mode;                      /* "unprotected" or "protected" */
+		const char *cipher, *integrity, *tags; /* NULL: not known to be protected */
+		uint64_t setup_ms, size_bytes;
+	} disk;
 	const char *root; /* "verity" or "any" */
 	struct {
 		const char *pcr13_sha256; /* hex */

@@ -20,7 +20,7 @@
  */
 static const struct stage stages[] = {
 	{ "machine", 30, stage_machine, NULL },
-	{ "disk", 60, stage_disk, NULL },
+	{ "disk", 60, stage_disk, stage_disk_undo },
 	{ "metadata", 120, stage_metadata, NULL },
 	{ "spec", 30, stage_spec, NULL },
 	{ "connect", 120, stage_connect, NULL },
@@ -46,6 +46,7 @@ static int stage_walk(struct launch *l, const struct stage *stage, struct tl_err
 
 	manager_note_stage(&l->notes, stage->name,
 			   stage->limit_s * UINT64_C(1000) + l->options->first_token_budget_ms);
+	/* The watch over the disk asks for an end, too; then launch_run() knows why. */
 	if (tl_cancel_is_requested(l->cancel))
 		r = tl_fail(err, TL_E_INTERRUPTED, ECANCELED,
 			    "shutdown asked for before stage '%s'", stage->name);
@@ -123,6 +124,8 @@ static void launch_done(struct launch *l)
 	l->containerd = tl_ctrd_close(l->containerd);
 	l->registry = tl_registry_close(l->registry);
 	l->metadata = metadata_close(l->metadata);
+	if (l->kill)
+		l->kill = tl_cancel_free(l->kill);
 	if (l->has_image)
 		tl_resolved_image_done(&l->image);
 	tl_events_done(&l->events);
@@ -150,6 +153,10 @@ int launch_run(const struct launch_options *options, struct tl_cancel *cancel)
 	r = stages_walk(&l, &err);
 	if (!l.is_swept)
 		launch_sweep_late(&l);
+	if (l.disk_alarm.code) { /* whatever else went wrong, or seemed to go well */
+		err = l.disk_alarm;
+		r = -EIO;
+	}
 	code = launch_finish(&l, r, &err);
 	launch_done(&l);
 	return code;

@@ -17,6 +17,7 @@
 #include <teelaunch/launch_spec.h>
 #include <teelaunch/tee.h>
 
+#include "disk/watch.h"
 #include "image/resolve.h"
 #include "launch.h"
 #include "machine.h"
@@ -37,6 +38,10 @@ struct launch {
 
 	struct machine_facts machine;
 	bool has_machine;
+
+	struct disk_watch *disk_watch; /* NULL: no protected disk */
+	struct tl_cancel *kill;        /* the workload, at once; NULL: never */
+	struct tl_error disk_alarm;    /* what it saw; code 0: nothing */
 
 	struct metadata *metadata;
 	struct tl_launch_spec spec;
@@ -74,6 +79,7 @@ struct stage {
 };
 
 int stage_disk(struct launch *l, struct tl_error *err);
+void stage_disk_undo(struct launch *l);
 int stage_machine(struct launch *l, struct tl_error *err);
 int stage_metadata(struct launch *l, struct tl_error *err);
 int stage_spec(struct launch *l, struct tl_error *err);

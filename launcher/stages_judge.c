@@ -16,18 +16,6 @@
 #include "root.h"
 #include "sequence.h"
 
-int stage_disk(struct launch *l, struct tl_error *err)
-{
-	/* The protected disk isn't set up by this release, so a unit must say that it does without.
-	 */
-	if (strcmp(l->options->disk, "unprotected") != 0)
-		return tl_fail(err, TL_E_DISK_UNPROTECTED, ENOTSUP,
-			       "--disk protected: this release sets up no protected disk");
-	tl_log_event(LOG_WARNING, "disk.unprotected",
-		     "msg='the unit allows a disk that the host can read and change'");
-	return 0;
-}
-
 /* There is no way from one to the other but the unit's option: a check that fails ends the launch.
  */
 static int root_stage(struct launch *l, struct tl_error *err)

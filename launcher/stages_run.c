@@ -95,6 +95,7 @@ int stage_create(struct launch *l, struct tl_error *err)
 		.stdout_fd = STDOUT_FILENO,
 		.stderr_fd = STDERR_FILENO,
 		.nofile_limit = l->machine.nofile_limit,
+		.kill = l->kill,
 		.drain_ms = l->options->drain_ms,
 		.kill_grace_ms = l->options->stop_grace_ms,
 		.alive_ms = l->notes.period_ms,

@@ -11,6 +11,8 @@
 #include "tables.h"
 
 #define SWAPS_MAX (64 * 1024)
+/* Of the machine's first process: a unit with a sandbox sees others, all of them read-only. */
+#define MOUNTS_PATH "/proc/1/mountinfo"
 
 static int tables_check(const struct disk_record *r, struct tl_error *err)
 {
@@ -39,7 +41,7 @@ int disk_check(const struct disk_record *r, struct tl_error *err)
 	int x = tables_check(r, err);
 
 	if (x == 0)
-		x = text_read("/proc/self/mountinfo", MOUNTINFO_MAX, &text, err);
+		x = text_read(MOUNTS_PATH, MOUNTINFO_MAX, &text, err);
 	if (x == 0)
 		x = mountinfo_parse(tl_buf_str(&text), &mounts, err);
 	return x < 0 ? x : disk_mounts_check(r, &mounts, err);

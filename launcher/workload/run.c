@@ -210,6 +210,10 @@ static void relay_step(struct tl_workload *w, struct tl_cancel *terminate, struc
 		if (w->config.kill_grace_ms)
 			s->kill_at_ms = tl_deadline_in(now_ms, w->config.kill_grace_ms).at_ms;
 	}
+	if (!s->is_kill_wanted && tl_cancel_is_requested(w->config.kill)) {
+		s->is_term_wanted = s->is_term_sent = true; /* too late for that */
+		s->kill_at_ms = now_ms;
+	}
 	s->is_kill_wanted = s->is_kill_wanted || now_ms >= s->kill_at_ms;
 	if (s->is_term_wanted && !s->is_term_sent)
 		s->is_term_sent = signal_send(w, SIGTERM, false);
@@ -243,7 +247,7 @@ static int wait_ms(const struct tl_workload *w, const struct relay *s)
 static bool relay_until_end(struct tl_workload *w, struct tl_cancel *terminate)
 {
 	struct relay s = { .kill_at_ms = UINT64_MAX };
-	struct pollfd fds[2] = { { .fd = w->wait.done_fd, .events = POLLIN }, { .fd = -1 } };
+	struct pollfd fds[3] = { { .fd = w->wait.done_fd, .events = POLLIN } };
 
 	for (;;) {
 		relay_step(w, terminate, &s);
@@ -253,7 +257,11 @@ static bool relay_until_end(struct tl_workload *w, struct tl_cancel *terminate)
 			.fd = s.is_term_wanted ? -1 : tl_cancel_fd(terminate),
 			.events = POLLIN,
 		};
-		if (poll(fds, 2, wait_ms(w, &s)) > 0 && fds[0].revents)
+		fds[2] = (struct pollfd){
+			.fd = s.is_kill_wanted ? -1 : tl_cancel_fd(w->config.kill),
+			.events = POLLIN,
+		};
+		if (poll(fds, TL_ARRAY_SIZE(fds), wait_ms(w, &s)) > 0 && fds[0].revents)
 			return true;
 		if (s.is_kill_wanted && tl_clock_mono_ms() >= s.kill_at_ms + KILLED_MS)
 			return false;

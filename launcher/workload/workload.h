@@ -43,6 +43,7 @@ struct tl_workload_config {
 	uint64_t nofile_limit;  /* most open files that can be given; 0 = 131072 */
 	uint64_t drain_ms;      /* for the last output after the end; 0 = 10000 */
 	uint64_t kill_grace_ms; /* SIGKILL so long after SIGTERM; 0 = never */
+	struct tl_cancel *kill; /* once requested: SIGKILL to all of it, at once; NULL = never */
 	/* Called by tl_workload_wait() itself, at least so often while it waits; 0 = never. */
 	uint64_t alive_ms;
 	void (*alive)(void *ctx);

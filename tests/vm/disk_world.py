@@ -28,8 +28,9 @@ def code(name):
 def machine(name, disks, limit_s=300, programs=(), **more):
     """A guest with what the disk needs; /var as an image would have it."""
     more.setdefault("setup", "mkdir -p /var/lib /var/tmp; export DM_DISABLE_UDEV=1")
+    modules = ["brd", *more.pop("more_modules", ())]
     return guest.Guest(name, programs=(TEELAUNCHD, *TOOLS, *programs), modules=MODULES,
-                       more_modules=["brd"], disks=disks, limit_s=limit_s, **more)
+                       more_modules=modules, disks=disks, limit_s=limit_s, **more)
 
 
 def set_up(g, tags="auto", device=DEVICE, more=""):

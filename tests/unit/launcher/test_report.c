@@ -32,7 +32,12 @@ static void a_report_is_one_line_of_json_with_every_field(void **state)
 			   .digest = "sha256:1",
 			   .size_bytes = 5,
 			   .layers = 2 },
-		.disk = "unprotected",
+		.disk = { .mode = "protected",
+			  .cipher = "capi:gcm(aes)-random",
+			  .integrity = "aead",
+			  .tags = "memory",
+			  .setup_ms = 5,
+			  .size_bytes = 7 },
 		.version = "0",
 		.commit = "c",
 	};
@@ -48,6 +53,8 @@ static void a_report_is_one_line_of_json_with_every_field(void **state)
 	assert_int_equal(json_array_size(json_object_get(o, "stages")), 2);
 	assert_int_equal(json_array_size(json_object_get(o, "findings")), 1);
 	assert_int_equal(json_integer_value(json_object_get(o, "exit_code")), 1);
+	assert_string_equal(json_string_value(json_object_get(json_object_get(o, "disk"), "tags")),
+			    "memory");
 	assert_null(json_object_get(o, "workload")); /* it never ran */
 	assert_null(json_object_get(o, "measured"));
 	assert_null(json_object_get(o, "truncated"));
