@@ -127,6 +127,10 @@ static void log_line_read(const char *line, struct console_item *ret)
 		return;
 	ret->kind = CONSOLE_EVENT;
 	memcpy(ret->name, event, sizeof(ret->name));
+	if (strcmp(event, "launch.start") == 0) {
+		ret->kind = CONSOLE_BOOT;
+		snprintf(ret->name, sizeof(ret->name), "launcher");
+	}
 	ret->is_failed = strcmp(event, "stage.failed") == 0;
 	if (!ret->is_failed && strcmp(event, "stage.done") != 0)
 		return;

@@ -198,8 +198,8 @@ class Machine(Case):
                       if w.startswith("eyJ"))
         self.assertEqual((claims["aud"], claims["google"]["compute_engine"]["instance_name"]), ("x", "serve"))
         timeline = document["boots"][0]["timeline"]
-        self.assertEqual([m["name"] for m in timeline], ["firmware", "policy"])
-        self.assertEqual((timeline[1]["took_ms"], timeline[1]["outcome"]), (7, "ok"))
+        self.assertEqual([m["name"] for m in timeline], ["firmware", "launcher", "policy"])
+        self.assertEqual((timeline[2]["took_ms"], timeline[2]["outcome"]), (7, "ok"))
 
     def test_a_restart_is_followed_as_often_as_asked(self):
         done, document = self.ends("reset", "--follow-restarts", "1")

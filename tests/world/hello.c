@@ -6,6 +6,7 @@
  *   sleep=S    wait that many seconds        spam=N    print N lines of 100 bytes
  *   crash      touch memory that isn't there    exit=N    end with that code
  *   show=NAME  print that variable's value   trap      survive SIGTERM, and say that it came
+ *   claims     print what the token says, all of it
  * Without exit=N the code is that of the variable HELLO_EXIT, else 0.
  */
 #include <signal.h>
@@ -89,25 +90,35 @@ static void show_claim(const char *claims, const char *name)
 	printf("hello:   %-16s %.*s\n", name, (int)n, at);
 }
 
+/* What the token says, or NULL; @ret_n is the length of the whole token, 0 if there is none. */
+static char *token_read(size_t *ret_n)
+{
+	static char token[TOKEN_MAX_BYTES];
+	FILE *file = fopen(TOKEN_FILE, "re");
+
+	*ret_n = 0;
+	if (!file)
+		return NULL;
+	*ret_n = fread(token, 1, sizeof(token) - 1, file);
+	token[*ret_n] = 0;
+	fclose(file);
+	return token_claims(token);
+}
+
 static void show_token(void)
 {
 	static const char *const names[] = {
 		"iss",     "aud",     "swname",          "hwmodel",
 		"dbgstat", "secboot", "image_reference", "image_digest"
 	};
-	static char token[TOKEN_MAX_BYTES];
-	FILE *file = fopen(TOKEN_FILE, "re");
-	char *claims;
 	size_t n;
+	char *claims = token_read(&n);
 
-	if (!file) {
+	if (!n) {
 		printf("hello: I hold no attestation token\n");
 		return;
 	}
-	n = fread(token, 1, sizeof(token) - 1, file);
-	fclose(file);
 	printf("hello: I hold an attestation token of %zu bytes, which says:\n", n);
-	claims = token_claims(token);
 	for (size_t i = 0; claims && i < sizeof(names) / sizeof(names[0]); i++)
 		show_claim(claims, names[i]);
 }
@@ -159,6 +170,11 @@ static bool act(const char *what, int *code)
 		const char *value = getenv(rest);
 
 		printf("hello: %s=%s\n", rest, value ? value : "(none)");
+	} else if (strcmp(what, "claims") == 0) {
+		size_t n;
+		const char *claims = token_read(&n);
+
+		printf("hello: claims %s\n", claims ? claims : "{}");
 	} else if (strcmp(what, "trap") == 0) {
 		signal(SIGTERM, on_sigterm);
 	} else if (has_prefix(what, "exit=", &rest)) {

@@ -14,13 +14,13 @@ def tlv(kind, value):
     return bytes([kind]) + len(value).to_bytes(4, "big") + value
 
 
-def process(attributes, config):
+def process(attributes, config, hostname=None):
     """Arguments and environment that the workload must get: (argv, ["NAME=VALUE"...])."""
     image = config.get("config", {})
     override = json.loads(attributes.get("tee-cmd", "[]")) or []
     argv = (image.get("Entrypoint") or []) + (override or image.get("Cmd") or [])
     env = list(image.get("Env") or ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"])
-    for name, value in overrides(attributes) + [("HOSTNAME", socket.gethostname())]:
+    for name, value in overrides(attributes) + [("HOSTNAME", hostname or socket.gethostname())]:
         at = [i for i, e in enumerate(env) if e.split("=")[0] == name]
         if at:
             env[at[-1]] = "%s=%s" % (name, value)
@@ -34,10 +34,10 @@ def overrides(attributes):
     return sorted((k[len(prefix):], v) for k, v in attributes.items() if k.startswith(prefix))
 
 
-def events(attributes, image):
+def events(attributes, image, hostname=None):
     """`image`: what images.Images.inspect() says of it. Gives [(type, content)...] in order."""
     digest, _, config_digest, config = image
-    argv, env = process(attributes, config)
+    argv, env = process(attributes, config, hostname)
     out = [(IMAGE_REFERENCE, attributes["tee-image-reference"]), (IMAGE_DIGEST, digest),
            (RESTART_POLICY, attributes.get("tee-restart-policy") or "Never"), (IMAGE_ID, config_digest)]
     out += [(ARG, a) for a in argv] + [(ENV, e) for e in env]

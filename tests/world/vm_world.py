@@ -95,41 +95,55 @@ def tree_digest(folder):
     return h.digest()
 
 
-def build_image(flavour, build=None, extra=None, say=None):
+def build_folder(programs):
+    """The CMake build that the programs come from: the release build puts them into build/bin."""
+    parent = os.path.dirname(os.path.abspath(programs))
+    return os.path.join(parent, "release") if os.path.basename(parent) == "build" else parent
+
+
+def image_key(tree, build, programs):
+    """What an image is made of, but for Debian's packages."""
+    h = hashlib.sha256(tree_digest(tree))
+    for folder in (os.path.join(TOP, "image"), os.path.join(TOP, "systemd")):
+        h.update(tree_digest(folder))
+    for path in (os.path.join(programs, "teelaunchd"), os.path.join(build, "image", "teelaunch-init")):
+        with open(path, "rb") as f:
+            h.update(hashlib.sha256(f.read()).digest())
+    return h.hexdigest()[:16]
+
+
+def build_image(flavour, programs=None, extra=None, say=None, label=None):
     """The image with this world's overlay, built unless the same one is kept: (disk, measurements).
 
-    `extra`: function(folder), lays more files over the root. `build`: the CMake build folder.
+    `extra`: function(folder), lays more files over the root; `label` tells images of a flavour apart.
+    Of each label the latest is kept.
     """
-    build = build or os.path.join(TOP, "build", "release")
-    command = [os.path.join(TOP, "image", "build.py"), "--flavour", flavour, "--build", build]
+    programs = programs or programs_dir()
+    build = build_folder(programs)
+    label = label or flavour
     with tempfile.TemporaryDirectory(prefix="teelaunch-overlay.") as tree:
         os.chmod(tree, 0o755)
         overlay(tree)
         if extra:
             extra(tree)
-        h = hashlib.sha256(tree_digest(tree))
-        for folder in (os.path.join(TOP, "image"), os.path.join(TOP, "systemd")):
-            h.update(tree_digest(folder))
-        for name in ("teelaunchd", "../image/teelaunch-init"):
-            for program in (os.path.join(build, "bin", name), os.path.join(build, "..", "bin", name)):
-                if os.path.exists(program):
-                    with open(program, "rb") as f:
-                        h.update(hashlib.sha256(f.read()).digest())
-        kept = os.path.join(KEPT, "%s-%s" % (flavour, h.hexdigest()[:16]))
-        disk = os.path.join(kept, "teelaunch-%s.raw" % flavour)
+        kept = os.path.join(KEPT, "%s.%s" % (label, image_key(tree, build, programs)))
         with locked(os.path.join(KEPT, "build")):
-            if not os.path.exists(disk):
+            if not os.path.exists(kept):
                 if say:
-                    say("building the %s image ..." % flavour)
-                for old in (n for n in os.listdir(KEPT) if n.startswith(flavour + "-")):
+                    say("building the %s image ..." % label)
+                for old in (n for n in os.listdir(KEPT) if n.startswith(label + ".")):
                     shutil.rmtree(os.path.join(KEPT, old), ignore_errors=True)
-                making = tempfile.mkdtemp(prefix="making.", dir=KEPT)
+                making = tempfile.mkdtemp(prefix="making-", dir=KEPT)
                 try:
-                    parts.run(*command, "--overlay", tree, "--out", making, timeout_s=900)
+                    parts.run(os.path.join(TOP, "image", "build.py"), "--flavour", flavour, "--build", build,
+                              "--teelaunchd", os.path.join(programs, "teelaunchd"), "--overlay", tree,
+                              "--out", making, timeout_s=900)
+                    os.chmod(making, 0o755)
                     os.rename(making, kept)
                 finally:
                     shutil.rmtree(making, ignore_errors=True)
-    return disk, disk.replace(".raw", ".measurements.json")
+    stem = os.path.join(kept, "teelaunch-" + flavour)
+    return stem + ".raw", stem + ".measurements.json"
 
 
 # --- the world

@@ -278,6 +278,7 @@ static void a_line_tells_how_far_the_vm_is(void **state)
 		  "pull", 120, false },
 		{ "level=ERROR event=stage.failed stage=policy took_ms=3 code=TL0401 msg='stage=x'",
 		  CONSOLE_STAGE, "policy", 3, true },
+		{ "level=INFO event=launch.start version=1", CONSOLE_BOOT, "launcher", 0, false },
 		{ "level=INFO event=pulled stage=no", CONSOLE_EVENT, "pulled", 0, false },
 		{ "level=INFO event=stage.done stage=pull took_ms=x", CONSOLE_STAGE, "pull", 0,
 		  false },
