@@ -15,6 +15,7 @@ struct boot_plan {
 	const char *firmware;
 	const char *dir;       /* holds vars.fd, data.raw, tpm/, and takes the logs */
 	const char *tpm_state; /* folder */
+	const char *incoming;  /* a saved VM to go on with; NULL: boot */
 	bool is_kvm;
 	uint64_t until_ms; /* monotonic: the time is up then */
 	FILE *show;        /* where progress goes */

@@ -133,7 +133,7 @@ static int qemu_spawn(struct boot *b, const struct qemu_fds *fds)
 
 static int incoming_open(struct boot *b, int *ret)
 {
-	const char *path = b->plan->options->incoming;
+	const char *path = b->plan->incoming;
 
 	if (!path)
 		return 0;

@@ -89,7 +89,11 @@ static int boots_run(struct vm_run *run, struct tl_error *err)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "boots");
 	while (run->boots_n <= o->restarts_max) {
 		struct boot_result *boot = &run->boots[run->boots_n];
-		int r = boot_run(&plan, boot, err);
+		int r;
+
+		/* A restart of a VM that was loaded is an ordinary boot. */
+		plan.incoming = run->boots_n ? NULL : o->incoming;
+		r = boot_run(&plan, boot, err);
 
 		if (r < 0)
 			return r;

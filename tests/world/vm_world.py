@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -171,6 +172,7 @@ class Vm:
         self.command = command
         self.console_file = os.path.join(folder, "console")
         self.progress_file = os.path.join(folder, "progress")
+        parts.write(self.progress_file, "")
         self.document = None
         self.exit_code = None
         self.took_s = None
@@ -229,6 +231,49 @@ class Vm:
     def kill(self):
         self.child.kill()
         self.child.wait()
+
+
+class Monitor:
+    """A connection to the monitor of --qmp."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(60)
+        self.socket.connect(path)
+        self.lines = self.socket.makefile("r", encoding="utf-8")
+        json.loads(self.lines.readline())
+        self.call("qmp_capabilities")
+
+    def call(self, command, fd=None, **arguments):
+        text = json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n"
+        if fd is None:
+            self.socket.sendall(text)
+        else:
+            socket.send_fds(self.socket, [text], [fd])
+        while True:
+            answer = json.loads(self.lines.readline())
+            if "error" in answer:
+                raise parts.Failure("qemu: %s: %s" % (command, answer["error"]["desc"]))
+            if "return" in answer:
+                return answer["return"]
+
+    def save(self, path):
+        """Stop the VM and write it to a file."""
+        self.call("stop")
+        with open(path, "wb") as f:
+            self.call("getfd", fd=f.fileno(), fdname="saved")
+        self.call("migrate", uri="fd:saved")
+        parts.wait_until(self.is_saved, "saving the VM", timeout_s=60)
+
+    def is_saved(self):
+        status = self.call("query-migrate").get("status")
+        if status in ("failed", "cancelled"):
+            raise parts.Failure("saving the VM: %s" % status)
+        return status == "completed"
+
+    def close(self):
+        self.lines.close()
+        self.socket.close()
 
 
 class VmWorld:
@@ -310,6 +355,30 @@ class VmWorld:
                          "--forward", "%d=127.0.0.1:%d" % (VERIFIER_PORT, self.verifier.port),
                          "--timeout", str(timeout_s), "--memory", str(OVMF_MEMORY_MB), "--json", *options])
         self.vms.append(vm)
+        return vm
+
+    def save(self, text, **more):
+        """Boot a VM up to the console's line with this text: a folder with the saved VM."""
+        vm = self.vm({}, **more)
+        kept = os.path.join(vm.folder, "dir")
+        vm.command += ["--dir", kept, "--qmp", os.path.join(vm.folder, "qmp")]
+        vm.start().wait_for(text)
+        monitor = Monitor(os.path.join(vm.folder, "qmp"))
+        try:
+            monitor.save(os.path.join(vm.folder, "memory"))
+            monitor.call("quit")
+        finally:
+            monitor.close()
+        vm.wait()
+        return vm.folder
+
+    def resume(self, saved, attributes, *options, **more):
+        """A VM that goes on where that one was saved, with other attributes; started by the caller."""
+        vm = self.vm(attributes, *options, **more)
+        shutil.rmtree(os.path.join(vm.folder, "tpm"))
+        for name in ("dir", "tpm"):
+            parts.run("cp", "-a", "--sparse=always", os.path.join(saved, name), vm.folder)
+        vm.command += ["--dir", os.path.join(vm.folder, "dir"), "--incoming", os.path.join(saved, "memory")]
         return vm
 
     def launch(self, attributes, *options, live=None, **more):
