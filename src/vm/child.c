@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -192,6 +193,8 @@ static int fds_set(const struct child_spec *spec)
 	    dup2(spec->stderr_fd < 0 ? null : spec->stderr_fd, STDERR_FILENO) < 0)
 		return -errno;
 	signal(SIGPIPE, SIG_DFL);
+	/* A core of qemu would hold the guest's memory. */
+	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0 });
 	for (size_t i = 0; i < spec->fds_n; i++)
 		if (fcntl(spec->fds[i], F_SETFD, 0) < 0)
 			return -errno;
@@ -258,7 +261,7 @@ static int sockets_take(int channel, const struct child_spec *spec, int *ret)
 	struct pollfd p = { .fd = channel, .events = POLLIN };
 	char byte;
 
-	if (!spec->sockets_n)
+	if (!spec->sockets_n || !ret)
 		return 0;
 	if (poll(&p, 1, START_LIMIT_MS) != 1)
 		return -ETIMEDOUT;

@@ -114,7 +114,7 @@ static json_t *identity_claims(const struct vm_options *o, const char *audience)
 		"{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:s, s:{s:{s:I, s:s, s:s, s:s, s:I, s:s}}}",
 		"iss", IDENTITY_ISSUER, "aud", audience, "azp", IDENTITY_SUBJECT, "email",
 		metadata_value(o, EMAIL), "email_verified", 1, "iat", (json_int_t)now_s, "exp",
-		(json_int_t)(now_s + TOKEN_LIFE_S), "sub", IDENTITY_SUBJECT, "google",
+		(json_int_t)now_s + TOKEN_LIFE_S, "sub", IDENTITY_SUBJECT, "google",
 		"compute_engine", "instance_creation_timestamp", (json_int_t)now_s, "instance_id",
 		metadata_value(o, "instance/id"), "instance_name",
 		metadata_value(o, "instance/name"), "project_id",

@@ -204,6 +204,8 @@ class Vm:
             self.child.kill()
             raise parts.Failure("`teelaunch vm` took more than %d s:\n%s" % (timeout_s, self.progress)) from None
         self.reader.join(10)
+        self.child.stdout.close()
+        self.child.stderr.close()
         self.took_s = time.monotonic() - self.began
         if not text:
             raise parts.Failure("`teelaunch vm` ended with %d: %s" % (self.exit_code, self.progress[-2000:]))
