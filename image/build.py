@@ -7,6 +7,7 @@ give the same bits, wherever, whenever and by whomever it is built.
 """
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -73,25 +74,38 @@ def epoch():
     return int(line)
 
 
-def packages_get(a, work):
-    """Unpacks the packages; (stanzas, folder, name of the kernel's package)."""
-    apt = packages.Apt(a.cache)
-    stamp = os.path.join(a.cache, "lists.stamp")
-    fresh = apt.has_lists() and os.path.exists(stamp) and \
-        time.time() - os.path.getmtime(stamp) < LISTS_AGE_MAX_S
-    if a.update or not fresh:
-        apt.update()
-        with open(stamp, "w", encoding="utf-8"):
-            pass
+def packages_choose(a, apt):
+    """({name: fields of apt's record} of what is needed, name of the kernel's package)"""
     wanted = tables.files(a.flavour)
     kernel = apt.kernel(KERNEL)
     alone = [name for name, section in wanted.items() if section["alone"]] + [kernel]
     closure = apt.closure([name for name, section in wanted.items() if not section["alone"]])
     chosen = [p for p in closure if p[0] in wanted or LIBRARY.fullmatch(p[0])]
-    stanzas = apt.stanzas(sorted(set(chosen + apt.alone(alone))))
-    debs = apt.fetch(stanzas)
+    return apt.stanzas(sorted(set(chosen + apt.alone(alone)))), kernel
+
+
+def packages_get(a, work):
+    """Unpacks the packages; (stanzas, folder, name of the kernel's package)."""
     folder = os.path.join(work, "packages")
-    packages.unpack(debs, folder)
+    os.makedirs(a.cache, exist_ok=True)
+    with open(os.path.join(a.cache, "lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        apt = packages.Apt(a.cache)
+        age_s = apt.lists_age_s()
+        if a.update or age_s > LISTS_AGE_MAX_S:
+            apt.update()
+            age_s = 0
+        stanzas, kernel = packages_choose(a, apt)
+        try:
+            debs = apt.fetch(stanzas)
+        except RuntimeError:
+            # The mirror has replaced a package since the lists were fetched.
+            if age_s == 0:
+                raise
+            apt.update()
+            stanzas, kernel = packages_choose(a, apt)
+            debs = apt.fetch(stanzas)
+        packages.unpack(debs, folder)
     return stanzas, folder, kernel
 
 

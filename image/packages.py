@@ -3,9 +3,11 @@
 
 import glob
 import hashlib
+import math
 import os
 import re
 import subprocess
+import time
 
 # Only Debian's own packages, whatever else the machine's sources offer.
 PREFERENCES = """Package: *
@@ -32,6 +34,7 @@ class Apt:
             with open(os.path.join(state, name), "w", encoding="utf-8") as f:
                 f.write(text)
         self.lists = os.path.join(state, "lists")
+        self.stamp = os.path.join(folder, "lists.stamp")
         self.options = []
         for key, value in (
                 ("Dir::State", state), ("Dir::State::status", state + "/status"),
@@ -54,9 +57,14 @@ class Apt:
 
     def update(self):
         self.run("apt-get", "-q", "update")
+        with open(self.stamp, "w", encoding="utf-8"):
+            pass
 
-    def has_lists(self):
-        return bool(glob.glob(self.lists + "/*Packages*"))
+    def lists_age_s(self):
+        """How long ago the lists were fetched; infinite if they never were."""
+        if not glob.glob(self.lists + "/*Packages*") or not os.path.exists(self.stamp):
+            return math.inf
+        return time.time() - os.path.getmtime(self.stamp)
 
     def closure(self, names):
         """(package, version) of @names and all that they depend on."""

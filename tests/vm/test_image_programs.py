@@ -26,27 +26,26 @@ def run(argv, **how):
     return done.stdout
 
 
-def sources(folder):
-    """A copy of this tree as it is, changes that aren't committed included."""
-    if os.path.isdir(os.path.join(guest.TOP, ".git")) or os.path.isfile(os.path.join(guest.TOP, ".git")):
-        run(["git", "clone", "-q", "--no-hardlinks", "--no-checkout", guest.TOP, folder])
-        names = run(["git", "ls-files", "-z", "-c", "-o", "--exclude-standard"], cwd=guest.TOP)
-        for name in names.decode().split("\0"):
-            source, target = os.path.join(guest.TOP, name), os.path.join(folder, name)
-            if name and os.path.lexists(source):
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                shutil.copyfile(source, target, follow_symlinks=False)
-                if not os.path.islink(source) and os.access(source, os.X_OK):
-                    os.chmod(target, 0o755)
-    else:
-        shutil.copytree(guest.TOP, folder, symlinks=True, ignore=shutil.ignore_patterns("build"))
+def sources(origin, folder):
+    """A copy of the tree @origin as it is, changes that aren't committed included."""
+    if not os.path.exists(os.path.join(origin, ".git")):
+        shutil.copytree(origin, folder, symlinks=True, ignore=shutil.ignore_patterns("build"))
+        return
+    run(["git", "clone", "-q", "--no-hardlinks", "--no-checkout", origin, folder])
+    names = run(["git", "ls-files", "-z", "-c", "-o", "--exclude-standard"], cwd=origin)
+    for name in names.decode().split("\0"):
+        source, target = os.path.join(origin, name), os.path.join(folder, name)
+        if name and os.path.lexists(source):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            shutil.copyfile(source, target, follow_symlinks=False)
+            if not os.path.islink(source) and os.access(source, os.X_OK):
+                os.chmod(target, 0o755)
 
 
 def build(folder, umask, jobs, **environment):
     # No compiler cache: it would hand out the other folder's objects.
     kept = {k: v for k, v in os.environ.items() if "CCACHE" not in k and "LAUNCHER" not in k}
     how = {"umask": umask, "env": dict(kept, **environment)}
-    sources(folder)
     run(["cmake", "--preset", "release"], cwd=folder, **how)
     run(["cmake", "--build", "build/release", "-j", str(jobs), "--target", "src/all", "image/all",
          "docs/man/all"], cwd=folder, **how)
@@ -63,9 +62,13 @@ def digest(path):
 
 def main():
     with tempfile.TemporaryDirectory(prefix="teelaunch-twice.") as folder:
-        one = build(os.path.join(folder, "a"), 0o022, 2, TZ="UTC", LC_ALL="C.UTF-8")
-        two = build(os.path.join(folder, "another", "and longer"), 0o077, 1, TZ="Asia/Kathmandu",
-                    LC_ALL="C", LANG="tr_TR.UTF-8", USER="somebody", HOME="/")
+        first, second = os.path.join(folder, "a"), os.path.join(folder, "another", "and longer")
+        # Both copies before either build: somebody may be working on the tree.
+        sources(guest.TOP, first)
+        shutil.copytree(first, second, symlinks=True, copy_function=shutil.copy)
+        one = build(first, 0o022, 2, TZ="UTC", LC_ALL="C.UTF-8")
+        two = build(second, 0o077, 1, TZ="Asia/Kathmandu", LC_ALL="C", LANG="tr_TR.UTF-8",
+                    USER="somebody", HOME="/")
         differ = [name for name in one if digest(one[name]) != digest(two[name])]
         for name in one:
             print("reproducible: %s %s" % (digest(one[name]), name))
