@@ -24,6 +24,7 @@ sys.path.insert(0, HERE)
 sys.dont_write_bytecode = True
 
 import disk  # noqa: E402
+import elf  # noqa: E402
 import initrd  # noqa: E402
 import measure  # noqa: E402
 import packages  # noqa: E402
@@ -189,6 +190,9 @@ def assemble(a, work, steps):
     steps.done("root: %d KiB, and its hash tree" % (blocks * 4))
     cmdline = tables.cmdline(a.flavour, {"roothash": roothash, "root_blocks": blocks})
     init = os.path.join(a.build, "image", "teelaunch-init")
+    interpreter, libraries, _ = elf.needs(init)
+    if interpreter or libraries:
+        raise RuntimeError("%s isn't linked statically" % init)
     initrd.build(init, modules, os.path.join(work, "initrd"))
     vmlinuz = os.path.join(folder, kernel, "boot", "vmlinuz-" + release)
     uki = os.path.join(a.out, stem(a) + ".efi")
