@@ -22,14 +22,13 @@ static void disk_report(struct launch *l, const struct disk_record *r)
 		     l->report.disk.tags, r->size_bytes, r->setup_ms);
 }
 
-/* Swap first: it is the machine's, and as bad without a protected disk. */
 static int protected_check(struct launch *l, struct tl_error *err)
 {
 	struct disk_record record = { 0 };
-	int r = disk_swap_check(err);
+	int r = disk_record_read(l->options->state_dir, &record, err);
 
 	if (r == 0)
-		r = disk_record_read(l->options->state_dir, &record, err);
+		r = disk_swap_check(err);
 	if (r == 0)
 		r = disk_check(&record, err);
 	if (r == 0 && strcmp(l->options->content_dir, record.containerd_dir) != 0)

@@ -101,12 +101,11 @@ int dm_device_status(const char *name, size_t max_bytes, char *ret, struct tl_er
 	if (!task)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "status of device '%s'", name);
 	r = task_run(task);
-	if (r == 0)
-		(void)dm_get_next_target(task, NULL, &start, &length, &type, &params);
-	if (r == 0 && (!params || strlen(params) >= max_bytes))
-		r = -EBADMSG;
 	if (r < 0)
 		return tl_fail_sys(err, TL_E_DISK_SETUP, -r, "status of device '%s'", name);
+	(void)dm_get_next_target(task, NULL, &start, &length, &type, &params);
+	if (!params || strlen(params) >= max_bytes)
+		return tl_fail(err, TL_E_DISK_SETUP, EBADMSG, "status of device '%s'", name);
 	memcpy(ret, params, strlen(params) + 1);
 	return 0;
 }

@@ -12,8 +12,11 @@
 
 #define BLOCK_BYTES 4096u
 #define INODE_BYTES 256u
-#define FLEX_LOG2   4 /* metadata of 16 groups together, as mke2fs */
-#define UNIX_FLAGS  (EXT2_FLAG_RW | EXT2_FLAG_EXCLUSIVE | EXT2_FLAG_64BITS)
+/* Metadata of so many groups lies together, so that few places are written however large the disk
+ * is. Not more: descriptors (8 MiB at DISK_MAX_BYTES), bitmaps (4 MiB) and the first inodes must
+ * lie within the zeroed head. */
+#define FLEX_LOG2  9
+#define UNIX_FLAGS (EXT2_FLAG_RW | EXT2_FLAG_EXCLUSIVE | EXT2_FLAG_64BITS)
 #define COMPAT_FLAGS                                                                               \
 	(EXT2_FEATURE_COMPAT_EXT_ATTR | EXT2_FEATURE_COMPAT_DIR_INDEX |                            \
 	 EXT4_FEATURE_COMPAT_SPARSE_SUPER2)

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The protected disk: made, refused, opened again, and closed for good."""
+import base64
 import os
 import re
 import subprocess
@@ -103,6 +104,64 @@ def the_cap_and_a_reset_close_it(g):
     refuses(g, "TL_E_UNSEAL", "integrity")
 
 
+def unsealed_by_other_tools(g):
+    """The volume key, as tpm2-tools get it out of the blob."""
+    blob = g.get("/run/teelaunch/disk.sealed")[8:]
+    private = 2 + int.from_bytes(blob[:2], "big")
+    g.put("/tmp/private", blob[:private])
+    g.put("/tmp/public", blob[private:])
+    g.check("cd /tmp && tpm2 createprimary -Q -C n -g sha256 -G ecc256:aes128cfb -c parent -a "
+            "'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt' && "
+            "tpm2 load -Q -C parent -r private -u public -c key && "
+            "tpm2 unseal -Q -c key -p pcr:sha256:0,2,4,7,8,9,12,13 -o secret")
+    key = g.get("/tmp/secret")
+    g.check("rm /tmp/secret /tmp/key /tmp/private /tmp/public")
+    return key
+
+
+def the_key_is_nowhere_to_be_seen(g):
+    """S27: not in arguments, environments, logs, the record, keyrings, on the disk; and no swap."""
+    g.start()
+    g.check("dmesg -n 8; teelaunchd disk --device serial=teelaunch-data --log-level debug "
+            ">/tmp/disk.log 2>&1; cat /tmp/disk.log >/dev/console")
+    key = unsealed_by_other_tools(g)
+    assert len(key) == 32 and len(set(key)) > 8
+    places = {
+        "processes": "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ",
+        "kernel log": "dmesg",
+        "log": "cat /tmp/disk.log",
+        "state": "cat /run/teelaunch/*",
+        "tables": "dmsetup table --showkeys",
+        "keys": "cat /proc/keys",
+    }
+    seen = {name: g.check("(%s) 2>/dev/null | base64" % c) for name, c in places.items()}
+    seen = {name: base64.b64decode(text) for name, text in seen.items()}
+    with open(g.log("console"), "rb") as f:
+        seen["console"] = f.read()
+    g.check("sync")
+    with open(g.disks[0].path, "rb") as f:
+        chunks = iter(lambda: f.read(1 << 24), b"")
+        seen["disk"] = b"".join(c for c in chunks if c.strip(b"\0"))
+    for name, data in seen.items():
+        assert data, name
+        for form in (key, key[:16], key.hex().encode(), base64.b64encode(key)[:40]):
+            assert form not in data.lower() and form not in data, name
+    # Lent and taken back: nobody finds the key that the table names, root included.
+    assert b"teelaunch:volume" in seen["tables"] and b"teelaunch:volume" not in seen["keys"]
+    assert g.check("cat /proc/swaps").count("\n") == 1
+    assert g.check("stat -c '%a %u' /run/teelaunch /run/teelaunch/*").split("\n")[:3] == \
+        ["700 0", "600 0", "600 0"]
+
+
+def two_disks_have_two_keys(g):
+    g.start()
+    set_up(g)
+    first = unsealed_by_other_tools(g)
+    g.start()
+    set_up(g)
+    assert unsealed_by_other_tools(g) != first
+
+
 def a_disk_of_an_earlier_boot_is_made_anew(g):
     g.start()
     set_up(g)
@@ -184,6 +243,7 @@ def a_set_up_that_fails_leaves_nothing(g):
 TESTS = (a_disk_with_tags_in_memory_is_what_it_says, the_file_system_is_sound_and_small,
          started_again_it_finds_the_disk_as_it_is, with_tags_on_the_disk_the_record_says_so,
          auto_decides_by_the_share_of_memory, the_cap_and_a_reset_close_it,
+         the_key_is_nowhere_to_be_seen, two_disks_have_two_keys,
          a_disk_of_an_earlier_boot_is_made_anew, what_is_planted_on_the_device_changes_nothing,
          devices_that_will_not_do_are_refused, a_set_up_that_fails_leaves_nothing)
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Runs one workload as the launcher does, and writes what became of it to a file, one "key=value" a
- * line. Arguments: KEY=VALUE. SIGTERM is passed on to the workload.
+ * line. Arguments: KEY=VALUE. SIGTERM is passed on to the workload; SIGUSR1 kills it at once.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,12 +20,18 @@
 
 #include "launcher/workload/workload.h"
 
-static struct tl_cancel *terminate;
+static struct tl_cancel *terminate, *kill_now;
 
 static void on_term(int signal)
 {
 	(void)signal;
 	tl_cancel_request(terminate);
+}
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+	tl_cancel_request(kill_now);
 }
 
 static const char *option(char **argv, const char *name)
@@ -174,6 +180,7 @@ static int run_parsed(char **argv, const struct tl_workload_config *base, FILE *
 int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_handler = on_term };
+	struct sigaction alarm = { .sa_handler = on_alarm };
 	FILE *report = argc > 1 ? fopen(option(argv, "report"), "w") : NULL;
 	auto_ctrd struct tl_ctrd *c = NULL;
 	struct tl_error err = { 0 };
@@ -182,8 +189,10 @@ int main(int argc, char **argv)
 	int status;
 
 	terminate = tl_cancel_new();
+	kill_now = tl_cancel_new();
 	sigaction(SIGTERM, &action, NULL);
-	if (!report || !terminate ||
+	sigaction(SIGUSR1, &alarm, NULL);
+	if (!report || !terminate || !kill_now ||
 	    tl_ctrd_open(option(argv, "socket"), option(argv, "namespace"), &c, &err) < 0)
 		return fprintf(stderr, "%s\n", err.msg), 2;
 	getrlimit(RLIMIT_NOFILE, &files);
@@ -201,12 +210,14 @@ int main(int argc, char **argv)
 		.stderr_fd = STDERR_FILENO,
 		.drain_ms = ms_of(argv, "drain_ms"),
 		.kill_grace_ms = ms_of(argv, "kill_grace_ms"),
+		.kill = kill_now,
 	};
 	status = run_parsed(argv, &config, report);
 	if (config.console_fd >= 0)
 		close(config.console_fd);
 	c = tl_ctrd_close(c);
 	tl_cancel_free(terminate);
+	tl_cancel_free(kill_now);
 	fclose(report);
 	return status;
 }
