@@ -9,6 +9,9 @@
 #include "console.h"
 #include "vm.h"
 
+/* Names the name server of the VM, for qemu. */
+#define RESOLV_CONF "resolv.conf"
+
 /* What is the same in every boot of a run. Borrowed. */
 struct boot_plan {
 	const struct vm_options *options;

@@ -8,6 +8,7 @@
 #include "child.h"
 #include "forward.h"
 #include "metadata_server.h"
+#include "name_server.h"
 #include "qmp.h"
 
 struct boot {
@@ -28,6 +29,7 @@ struct boot {
 	bool is_resuming;  /* a saved VM is being loaded */
 	unsigned int signals;
 
+	struct name_server *name_server;
 	struct metadata_server *metadata;
 	struct forward *forwards[VM_FORWARDS_MAX];
 };

@@ -11,6 +11,7 @@
 #include "boot_private.h"
 
 #define METADATA_PORT 80
+#define DNS_PORT      53
 
 static int file_path(const char *dir, const char *name, char **ret)
 {
@@ -56,9 +57,11 @@ static int swtpm_start(struct boot *b, int *ret_fd)
 	return 0;
 }
 
-/* The metadata server's first, then those that are forwarded, in their order. */
+/* The name server's first, the metadata server's, then those that are forwarded, in their order. */
 static void sockets_plan(const struct vm_options *o, struct child_spec *spec)
 {
+	spec->sockets[spec->sockets_n++] =
+		(struct child_socket){ .port = DNS_PORT, .is_datagram = true };
 	if (o->attributes)
 		spec->sockets[spec->sockets_n++].port = METADATA_PORT;
 	for (size_t i = 0; i < o->forwards_n; i++)
@@ -70,9 +73,9 @@ static int sockets_serve(struct boot *b, int *fds)
 {
 	const struct vm_options *o = b->plan->options;
 	size_t at = 0;
-	int r = 0;
+	int r = name_server_new(take_fd(fds[at++]), &o->names, b->loop, &b->name_server, b->err);
 
-	if (o->attributes)
+	if (!r && o->attributes)
 		r = metadata_server_new(take_fd(fds[at++]), o, b->loop, &b->metadata, b->err);
 	for (size_t i = 0; !r && i < o->forwards_n; i++)
 		r = forward_new(take_fd(fds[at++]), &o->forwards[i], b->loop, &b->forwards[i],
@@ -115,6 +118,7 @@ struct qemu_fds {
 static int qemu_spawn(struct boot *b, const struct qemu_fds *fds)
 {
 	auto_strv struct tl_strv argv = { 0 };
+	auto_free char *resolv_conf = NULL;
 	struct child_spec spec = { .argv = &argv,
 				   .stdout_fd = fds->console,
 				   .stderr_fd = fds->log,
@@ -125,8 +129,10 @@ static int qemu_spawn(struct boot *b, const struct qemu_fds *fds)
 	for (size_t i = 0; i < CHILD_SOCKETS_MAX; i++)
 		sockets[i] = -1;
 	sockets_plan(b->plan->options, &spec);
-	if (machine_argv(b, fds->tpm, fds->qmp, fds->incoming, &argv) < 0)
+	if (file_path(b->plan->dir, RESOLV_CONF, &resolv_conf) < 0 ||
+	    machine_argv(b, fds->tpm, fds->qmp, fds->incoming, &argv) < 0)
 		return tl_fail(b->err, TL_E_NO_MEMORY, ENOMEM, "qemu");
+	spec.resolv_conf = resolv_conf;
 	b->qemu = child_start(&spec, sockets, b->err);
 	return b->qemu < 0 ? b->qemu : sockets_serve(b, sockets);
 }
@@ -174,6 +180,7 @@ void boot_stop(struct boot *b)
 {
 	child_end(b->qemu);
 	child_end(b->swtpm);
+	name_server_free(b->name_server);
 	metadata_server_free(b->metadata);
 	for (size_t i = 0; i < VM_FORWARDS_MAX; i++)
 		forward_free(b->forwards[i]);

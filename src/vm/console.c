@@ -75,7 +75,7 @@ static int byte_feed(struct console *c, unsigned char byte,
 		return 0;
 	if (c->line.len_bytes + 1 >= CONSOLE_LINE_MAX)
 		line_end(c, line, arg);
-	return tl_buf_append_u8(&c->line, byte);
+	return tl_buf_append_u8(&c->line, byte == '\t' ? ' ' : byte);
 }
 
 int console_feed(struct console *c, const void *bytes, size_t n,

@@ -43,7 +43,8 @@ void console_done(struct console *c);
 
 /**
  * Take @n bytes; @line is called for every line that is complete, without its end. Terminal control
- * sequences are dropped; a carriage return that no newline follows begins a new line.
+ * sequences are dropped, a tab is a space; a carriage return that no newline follows begins a new
+ * line.
  */
 int console_feed(struct console *c, const void *bytes, size_t n,
 		 void (*line)(void *arg, const char *line), void *arg);

@@ -86,22 +86,37 @@ static int data_make(struct vm_run *run, struct tl_error *err)
 	return 0;
 }
 
+static int text_make(const struct vm_run *run, const char *name, const char *text,
+		     struct tl_error *err)
+{
+	auto_free char *path = NULL;
+	auto_close int fd = -1;
+	int r;
+
+	if (path_of(run->dir, name, &path) < 0)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "%s", name);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	r = fd < 0 ? -errno : tl_write_all(fd, text, strlen(text));
+	return r < 0 ? tl_fail_sys(err, TL_E_IO, -r, "write '%s'", path) : 0;
+}
+
 /* An empty configuration: else the tool looks for the machine's or the user's own authority. */
 static int tpm_setup(struct vm_run *run, struct tl_error *err)
 {
 	auto_free char *config = NULL, *log = NULL;
 	auto_strv struct tl_strv argv = { 0 };
 	const struct child_spec spec = { .argv = &argv, .stdout_fd = -1, .stderr_fd = -1 };
-	auto_close int fd = -1;
 	int status = 0, r;
 
 	if (path_of(run->dir, "swtpm_setup.conf", &config) < 0 ||
 	    path_of(run->dir, "swtpm_setup.log", &log) < 0 ||
 	    vm_swtpm_setup_argv(run->tpm_state, config, log, &argv) < 0)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "software TPM");
-	fd = open(config, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0 || (mkdir(run->tpm_state, 0700) < 0 && errno != EEXIST))
+	if (mkdir(run->tpm_state, 0700) < 0 && errno != EEXIST)
 		return tl_fail_sys(err, TL_E_IO, errno, "create '%s'", run->tpm_state);
+	r = text_make(run, "swtpm_setup.conf", "", err);
+	if (r < 0)
+		return r;
 	r = child_run(&spec, SETUP_LIMIT_MS, &status, err);
 	if (!r && status)
 		r = tl_fail(err, TL_E_VM_PROGRAM, ECHILD, "swtpm_setup ended with status %d",
@@ -134,6 +149,8 @@ int vm_dir_prepare(struct vm_run *run, struct tl_error *err)
 		r = vars_make(run, err);
 	if (!r)
 		r = data_make(run, err);
+	if (!r)
+		r = text_make(run, RESOLV_CONF, "nameserver 127.0.0.1\n", err);
 	return r ? r : tpm_make(run, err);
 }
 

@@ -83,6 +83,7 @@ static int set_timeout(struct vm_options *o, const struct option_row *row, const
 static int set_restarts(struct vm_options *o, const struct option_row *row, const char *value);
 static int set_forward(struct vm_options *o, const struct option_row *row, const char *value);
 static int set_metadata(struct vm_options *o, const struct option_row *row, const char *value);
+static int set_name(struct vm_options *o, const struct option_row *row, const char *value);
 
 static const struct option_row {
 	const char *name;
@@ -101,6 +102,8 @@ static const struct option_row {
 	  "private key that signs the VM's identity tokens; default: one that is made" },
 	{ "forward", "PORT=HOST:PORT", set_forward, 0,
 	  "carry the guest's connections to 169.254.169.254:PORT to HOST:PORT; can be repeated" },
+	{ "name", "NAME", set_name, 0,
+	  "a host name that is 169.254.169.254 for the guest; can be repeated" },
 	{ "firmware", "CODE.fd", set_text, offsetof(struct vm_options, firmware),
 	  "UEFI firmware; default: OVMF of the ovmf package" },
 	{ "vars", "VARS.fd", set_text, offsetof(struct vm_options, vars),
@@ -210,6 +213,11 @@ static int set_metadata(struct vm_options *o, const struct option_row *row, cons
 	return tl_kvs_set(&o->metadata, path, equals + 1);
 }
 
+static int set_name(struct vm_options *o, const struct option_row *row, const char *value)
+{
+	return *value ? tl_strv_add(&o->names, value) : value_fail(row, value);
+}
+
 /* --- the command line --------------------------------------------------------------------- */
 
 static void usage_print(void)
@@ -289,6 +297,7 @@ int vm_options_parse(struct vm_options *o, int argc, char **argv)
 void vm_options_done(struct vm_options *o)
 {
 	tl_kvs_done(&o->metadata);
+	tl_strv_done(&o->names);
 	for (size_t i = 0; i < o->forwards_n; i++)
 		free(o->forwards[i].host);
 	o->forwards_n = 0;

@@ -43,6 +43,7 @@ struct vm_options {
 	uint64_t restarts_max;
 	bool is_json;
 	bool is_kvm_refused;
+	struct tl_strv names;   /* that are 169.254.169.254 for the VM */
 	struct tl_kvs metadata; /* path below /computeMetadata/v1/ -> value */
 	struct vm_forward forwards[VM_FORWARDS_MAX];
 	size_t forwards_n;

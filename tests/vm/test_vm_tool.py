@@ -35,6 +35,9 @@ serve)
 	metadata "instance/service-accounts/default/identity?audience=x" | tail -n 1 | cut -d. -f2
 	metadata "instance/service-accounts/default/token" | tail -n 1
 	metadata echo 5000
+	nslookup -type=a metadata.google.internal 169.254.2.3
+	nslookup -type=a registry.test 169.254.169.254
+	nslookup -type=a other.test 169.254.2.3
 	echo "data disk: $(cat /sys/block/vdb/serial) $(cat /sys/block/vdb/size)"
 	echo "level=INFO event=stage.done stage=policy took_ms=7"
 	printf '\\033[31mred\\033[0m \\001\\n'
@@ -189,13 +192,13 @@ class Machine(Case):
         with socketserver.TCPServer(("127.0.0.1", 0), Answer) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             done, document = self.ends("serve", "--forward", "5000=127.0.0.1:%d" % server.server_address[1],
-                                       "--data-size", "64M")
+                                       "--data-size", "64M", "--name", "registry.test")
             server.shutdown()
         self.assertEqual((done.returncode, document["end"], document["result"]), (0, "poweroff", "success"))
         self.assertEqual((document["schema"], document["accelerator"]), ("teelaunch.vm/1", "tcg"))
         for text in ("HTTP/1.1 404 Not Found", "HTTP/1.1 403 Forbidden", '{"tee-image-reference": "r/x:1"}',
                      "forwarded GET /computeMetadata/v1/echo", "data disk: teelaunch-data 131072", "red \\x01",
-                     "told to: serve"):
+                     "told to: serve", "metadata.google.internal\n", "Name: registry.test", "can't find other.test: NXDOMAIN"):
             self.assertIn(text, done.stderr)
         self.assertNotIn("\033", done.stderr)
         self.assertIn("HTTP/1.1 400 Bad Request", done.stderr)

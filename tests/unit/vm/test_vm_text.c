@@ -13,6 +13,7 @@
 
 #include "src/vm/argv.h"
 #include "src/vm/console.h"
+#include "src/vm/dns.h"
 #include "src/vm/qmp.h"
 
 /* --- command lines ------------------------------------------------------------------------ */
@@ -145,6 +146,81 @@ static void a_forward_is_a_port_and_a_place(void **state)
 	free(f.host);
 }
 
+/* --- names ---------------------------------------------------------------------------------- */
+
+#define ASK(flags, name, type) "\x12\x34" flags "\0\1\0\0\0\0\0\0" name "\0\0" type "\0\1"
+#define METADATA               "\x8metadata\6GOOGLE\x8internal"
+
+static void a_known_name_has_one_address(void **state)
+{
+	static const struct {
+		const char *query;
+		size_t n;
+		const char *flags, *tail; /* of the answer; NULL: none */
+		size_t tail_bytes;
+	} rows[] = {
+#define ROW(ask, flags, tail) { ask, sizeof(ask) - 1, flags, tail, sizeof(tail) - 1 }
+		ROW(ASK("\1\0", METADATA, "\1"), "\x85\x80",
+		    "\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\xa9\xfe\xa9\xfe"),
+		ROW(ASK("\0\0", "\3reg\4test", "\1"), "\x84\x80",
+		    "\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\xa9\xfe\xa9\xfe"),
+		ROW(ASK("\1\0", METADATA, "\x1c"), "\x85\x80", ""),
+		ROW(ASK("\1\0", "\3www\4test", "\1"), "\x85\x83", ""),
+	};
+	auto_strv struct tl_strv names = { 0 };
+
+	(void)state;
+	assert_int_equal(tl_strv_add(&names, "reg.test"), 0);
+	for (size_t i = 0; i < TL_ARRAY_SIZE(rows); i++) {
+		auto_buf struct tl_buf got = { 0 };
+
+		tl_buf_init(&got, DNS_MESSAGE_MAX);
+		assert_int_equal(dns_answer(rows[i].query, rows[i].n, &names, &got), 0);
+		assert_int_equal(got.len_bytes, rows[i].n + rows[i].tail_bytes);
+		assert_memory_equal(got.data, "\x12\x34", 2);
+		assert_memory_equal(got.data + 2, rows[i].flags, 2);
+		assert_int_equal(got.data[7], rows[i].tail_bytes != 0);
+		assert_memory_equal(got.data + 12, rows[i].query + 12, rows[i].n - 12);
+		assert_memory_equal(got.data + rows[i].n, rows[i].tail, rows[i].tail_bytes);
+		/* Cut anywhere, it is no question. */
+		for (size_t n = 0; n < rows[i].n; n++) {
+			auto_buf struct tl_buf none = { 0 };
+
+			tl_buf_init(&none, DNS_MESSAGE_MAX);
+			assert_int_equal(dns_answer(rows[i].query, n, &names, &none), -EBADMSG);
+			assert_int_equal(none.len_bytes, 0);
+		}
+	}
+}
+
+static void what_is_no_question_gets_no_answer(void **state)
+{
+	static const struct {
+		const char *query;
+		size_t n;
+	} rows[] = {
+#define BAD(ask) { ask, sizeof(ask) - 1 }
+		BAD(ASK("\x80\0", METADATA, "\1")), /* an answer */
+		BAD(ASK("\x28\0", METADATA, "\1")), /* an update */
+		BAD(ASK("\1\0", "\xc0\x0c", "\1")), /* a name that points at itself */
+		BAD(ASK("\1\0",
+			"\x40"
+			"aaaa",
+			"\1")),                                   /* a label of 64 bytes */
+		BAD("\x12\x34\1\0\0\2\0\0\0\0\0\0\1a\0\0\1\0\1"), /* two questions, it says */
+	};
+	const struct tl_strv names = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < TL_ARRAY_SIZE(rows); i++) {
+		auto_buf struct tl_buf got = { 0 };
+
+		tl_buf_init(&got, DNS_MESSAGE_MAX);
+		assert_int_equal(dns_answer(rows[i].query, rows[i].n, &names, &got), -EBADMSG);
+		assert_int_equal(got.len_bytes, 0);
+	}
+}
+
 /* --- qemu's monitor ----------------------------------------------------------------------- */
 
 static void each_kind_of_message_is_told_apart(void **state)
@@ -212,6 +288,7 @@ static void bytes_become_lines_without_control_sequences(void **state)
 		const char *lines[4];
 	} rows[] = {
 		{ "a\nb\n", { "a", "b" } },
+		{ "a\tb\n", { "a b" } },
 		{ "a\r\nb\r\n", { "a", "b" } },
 		{ "a\r\r\nb", { "a", "b" } },
 		{ "one\rtwo\n", { "one", "two" } },
@@ -335,6 +412,8 @@ int main(void)
 		cmocka_unit_test(the_tpm_is_told_where_its_state_is),
 		cmocka_unit_test(sizes_have_units_of_1024),
 		cmocka_unit_test(a_forward_is_a_port_and_a_place),
+		cmocka_unit_test(a_known_name_has_one_address),
+		cmocka_unit_test(what_is_no_question_gets_no_answer),
 		cmocka_unit_test(each_kind_of_message_is_told_apart),
 		cmocka_unit_test(what_is_no_message_is_refused_and_changes_nothing),
 		cmocka_unit_test(the_reason_of_the_shutdown_is_the_end_of_the_vm),
