@@ -101,8 +101,9 @@ static int resolver_set(const char *path)
 {
 	if (!path)
 		return 0;
+	/* In a chroot "/" may be no mount; what is mounted must stay in this namespace. */
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return -errno;
+		return errno == EINVAL ? 0 : -errno;
 	/* A machine without that file has nothing to put it over: then qemu has no resolver. */
 	if (mount(path, "/etc/resolv.conf", NULL, MS_BIND, NULL) < 0 && errno != ENOENT)
 		return -errno;

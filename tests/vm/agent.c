@@ -23,8 +23,10 @@ static void console_say(const char *text)
 {
 	int fd = open("/dev/console", O_WRONLY | O_CLOEXEC | O_NOCTTY);
 
-	if (fd >= 0 && write(fd, text, strlen(text)) > 0)
-		close(fd);
+	if (fd < 0)
+		return;
+	(void)!write(fd, text, strlen(text));
+	close(fd);
 }
 
 static int pause_run(void)
