@@ -390,10 +390,12 @@ static int up(const struct disk_options *o, int state_fd, struct disk_record *re
 
 	if (r < 0)
 		return r;
-	/* A record of this boot; one that names an error is no reason not to try again. */
+	/* A record of this boot. One that names an error is no reason not to try again, unless
+	 * there was a disk that doesn't open any more: another one in its place would hide that,
+	 * and what the kernel's log says of it. */
 	if (disk_record_read(o->state_dir, &rec, &before) < 0) {
-		if (before.code == TL_E_DISK_RECORD)
-			return tl_fail(err, TL_E_DISK_RECORD, EBADMSG, "%s", before.msg);
+		if (before.code == TL_E_DISK_RECORD || before.code == TL_E_UNSEAL)
+			return tl_fail(err, before.code, EBADMSG, "%s", before.msg);
 		return set_up(o, state_fd, ret, err);
 	}
 	if (disk_check(&rec, &before) < 0) {
