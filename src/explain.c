@@ -7,8 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <teelaunch/catalogue.h>
 #include <teelaunch/cleanup.h>
 #include <teelaunch/file.h>
+
+#include "../launcher/image/registry.h"
 
 enum { STATUS_FAILED = 1 };
 
@@ -50,6 +53,29 @@ static int set_image(struct explain *e, const char *value)
 {
 	e->image = value;
 	return 0;
+}
+
+static int set_platform(struct explain *e, const char *value)
+{
+	/* Those teelaunchd can be built for; it takes no variant but the plain one. */
+	static const char *const platforms[] = { "linux/amd64", "linux/arm64" };
+
+	e->architecture = NULL;
+	for (size_t i = 0; i < TL_ARRAY_SIZE(platforms); i++)
+		if (strcmp(value, platforms[i]) == 0)
+			e->architecture = strchr(value, '/') + 1;
+	return option_is_usable(e->architecture, "--platform must be linux/amd64 or linux/arm64");
+}
+
+static int set_registry_roots(struct explain *e, const char *value)
+{
+	int r = tl_registry_roots_add(&e->registry_roots, value);
+
+	if (r < 0)
+		fprintf(stderr,
+			"teelaunch explain: --registry-roots takes HOST=PEM-FILE, not '%s' (%s)\n",
+			value, strerrordesc_np(-r));
+	return r;
 }
 
 static int set_hardened(struct explain *e, const char *value)
@@ -113,17 +139,25 @@ static int set_schema(struct explain *e, const char *value)
 	return 0;
 }
 
-static const struct option_row {
+struct option_row {
 	const char *name;
 	const char *argument; /* NULL: takes none */
 	int (*set)(struct explain *e, const char *value);
-	const char *description;
-} option_rows[] = {
+	const char *description; /* may have several lines */
+};
+
+static const struct option_row option_rows[] = {
 	{ "attributes", "FILE", set_attributes,
 	  "what the metadata server returns for instance/attributes/?recursive=true; - is stdin" },
 	{ "labels", "FILE", set_labels, "the image's labels: a JSON object of strings" },
 	{ "image-config", "FILE", set_image_config, "the image's OCI configuration" },
-	{ "image", "REF", set_image, "the image itself, in an OCI layout: oci:DIR[:TAG]" },
+	{ "image", "REF", set_image,
+	  "the image itself, in an OCI layout (oci:DIR[:TAG]) or in a registry (HOST/PATH:TAG or\n"
+	  "@DIGEST), which is asked anonymously: no credentials are read or sent" },
+	{ "registry-roots", "HOST=PEM", set_registry_roots,
+	  "the only roots that may vouch for that registry; may be repeated" },
+	{ "platform", "OS/ARCH", set_platform,
+	  "the machine's, to choose from an index: linux/amd64 (default) or linux/arm64" },
 	{ "hardened", NULL, set_hardened, "judge for a hardened machine (default)" },
 	{ "debug", NULL, set_debug, "judge for a debug machine" },
 	{ "mem-available-kb", "N", set_memory, "MemAvailable of the machine" },
@@ -138,17 +172,26 @@ static const struct option_row {
 
 #define OPTIONS TL_ARRAY_SIZE(option_rows)
 
+static void option_print(const struct option_row *row)
+{
+	const char *text = row->description;
+
+	printf("  --%-16s %-8s ", row->name, row->argument ? row->argument : "");
+	for (size_t n; n = strcspn(text, "\n"), text[n]; text += n + 1)
+		printf("%.*s\n%*s", (int)n, text, 30, "");
+	puts(text);
+}
+
 static void usage_print(void)
 {
 	puts("usage: teelaunch explain --attributes FILE [OPTION]...\n"
 	     "                         [--labels FILE | --image-config FILE | --image REF]\n\n"
 	     "Would this launch be allowed, and if not, why exactly?\n");
 	for (size_t i = 0; i < OPTIONS; i++)
-		printf("  --%-16s %-5s %s\n", option_rows[i].name,
-		       option_rows[i].argument ? option_rows[i].argument : "",
-		       option_rows[i].description);
-	puts("\nExit status: 0 allowed, 2 denied by policy or machine, 3 attributes or labels\n"
-	     "can't be accepted, 1 the command itself failed.");
+		option_print(&option_rows[i]);
+	puts("\nExit status: 0 allowed, 2 denied by policy or machine, 3 attributes, labels or\n"
+	     "image can't be accepted, 1 the command itself failed, also when a registry can't be\n"
+	     "reached or doesn't show the image.");
 }
 
 static int options_check(const struct explain *e)
@@ -157,6 +200,8 @@ static int options_check(const struct explain *e)
 		return 0;
 	if (!e->attributes_path)
 		return option_is_usable(false, "--attributes is needed");
+	if (e->registry_roots.n && !e->image)
+		return option_is_usable(false, "--registry-roots has a meaning with --image only");
 	return option_is_usable(!!e->labels_path + !!e->image_config_path + !!e->image <= 1,
 				"--labels, --image-config and --image exclude each other");
 }
@@ -196,12 +241,37 @@ static int input_read(const char *path, struct tl_buf *ret, struct tl_error *err
 	return tl_file_read(strcmp(path, "-") == 0 ? "/dev/stdin" : path, ret, err);
 }
 
-/* An image or label file that can't be read as such is a finding, like a bad label. */
-static int image_finding_add(struct explain *e, const struct tl_error *err)
-{
-	const struct tl_finding_row row = { err->code, "json-syntax", TL_SOURCE_LABELS, false };
+/*
+ * What is wrong with the image itself, and so would end its launch too. Anything else (a network, a
+ * registry that shows it to others only, content that isn't what its digest says) means that
+ * nothing is known of the image.
+ */
+static const struct image_fault {
+	struct tl_finding_row row;
+	enum explain_verdict verdict;
+} image_faults[] = {
+	{ { TL_E_IMAGE_CONFIG, "json-syntax", TL_SOURCE_LABELS, false }, EXPLAIN_INVALID },
+	{ { TL_E_MANIFEST_SYNTAX, "json-syntax", TL_SOURCE_LABELS, false }, EXPLAIN_INVALID },
+	{ { TL_E_MANIFEST_LIMIT, "json-syntax", TL_SOURCE_LABELS, false }, EXPLAIN_INVALID },
+	{ { TL_E_MANIFEST_TYPE, "json-type", TL_SOURCE_LABELS, false }, EXPLAIN_INVALID },
+	{ { TL_E_LAYER_TYPE, "json-type", TL_SOURCE_LABELS, false }, EXPLAIN_INVALID },
+	{ { TL_E_IMAGE_LAYERS, "json-type", TL_SOURCE_LABELS, false }, EXPLAIN_INVALID },
+	{ { TL_E_IMAGE_PLATFORM, "json-type", TL_SOURCE_MACHINE, false }, EXPLAIN_DENY },
+};
 
-	return tl_findings_add(&e->findings, &row, "", NULL, "%s", err->msg);
+/* 0 when @err became a finding, else @r. */
+static int image_fault_add(struct explain *e, int r, const struct tl_error *err)
+{
+	for (size_t i = 0; i < TL_ARRAY_SIZE(image_faults); i++) {
+		const struct image_fault *fault = &image_faults[i];
+
+		if (fault->row.code != err->code)
+			continue;
+		if (e->verdict < fault->verdict)
+			e->verdict = fault->verdict;
+		return tl_findings_add(&e->findings, &fault->row, "", NULL, "%s", err->msg);
+	}
+	return r;
 }
 
 static bool has_labels_given(const struct explain *e)
@@ -214,7 +284,7 @@ static int image_text_read(struct explain *e, struct tl_buf *ret, struct tl_erro
 	if (!e->image)
 		return input_read(e->labels_path ? e->labels_path : e->image_config_path, ret, err);
 	tl_buf_init(ret, INPUT_BYTES_MAX);
-	return explain_image_read(e->image, ret, err);
+	return explain_image_read(e, ret, err);
 }
 
 /* The labels to judge by; 0 with @ret_has false when there are none, -errno when it failed. */
@@ -226,19 +296,15 @@ static int labels_load(struct explain *e, struct tl_kvs *ret, bool *ret_has, str
 	if (!has_labels_given(e))
 		return 0;
 	r = image_text_read(e, &text, err);
-	if (r)
-		return r;
-	if (e->labels_path)
+	if (!r && e->labels_path)
 		r = tl_labels_parse(tl_buf_str(&text), text.len_bytes, ret, err);
-	else
+	else if (!r)
 		r = tl_image_config_parse(tl_buf_str(&text), text.len_bytes, &e->image_config, err);
-	if (r == -EINVAL) {
-		e->verdict = EXPLAIN_INVALID;
-		return image_finding_add(e, err);
-	}
-	*ret_has = r == 0;
-	e->has_image = r == 0 && !e->labels_path;
-	return r;
+	if (r)
+		return image_fault_add(e, r, err);
+	*ret_has = true;
+	e->has_image = !e->labels_path;
+	return 0;
 }
 
 static int policy_load(struct explain *e, struct tl_error *err)
@@ -334,7 +400,19 @@ static void explain_done(struct explain *e)
 	tl_launch_policy_done(&e->policy);
 	tl_image_config_done(&e->image_config);
 	tl_strv_done(&e->capabilities);
+	tl_strv_done(&e->registry_roots);
 	tl_findings_done(&e->findings);
+}
+
+static void failure_print(int r, const struct tl_error *err)
+{
+	const struct tl_catalogue_row *row = err->code ? tl_catalogue_find(err->code) : NULL;
+
+	if (!row)
+		fprintf(stderr, "teelaunch explain: %s\n", strerrordesc_np(-r));
+	else
+		fprintf(stderr, "teelaunch explain: %s: %s\n        -> %s\n", row->id, err->msg,
+			row->action);
 }
 
 static int explain_run(struct explain *e)
@@ -347,7 +425,7 @@ static int explain_run(struct explain *e)
 	if (!r)
 		r = judge(e);
 	if (r) {
-		fprintf(stderr, "teelaunch explain: %s\n", err.code ? err.msg : strerror(-r));
+		failure_print(r, &err);
 		return r;
 	}
 	return e->is_json ? explain_print_json(e) : explain_print_text(e);
@@ -355,7 +433,7 @@ static int explain_run(struct explain *e)
 
 int explain_main(int argc, char **argv)
 {
-	struct explain e = { 0 };
+	struct explain e = { .architecture = "amd64" };
 	int r = options_parse(&e, argc, argv), status;
 
 	if (!r)

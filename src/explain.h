@@ -22,7 +22,9 @@ struct explain {
 	const char *attributes_path;
 	const char *labels_path;       /* NULL: not given */
 	const char *image_config_path; /* NULL: not given */
-	const char *image;             /* "oci:DIR[:TAG]"; NULL: not given */
+	const char *image;             /* "oci:DIR[:TAG]" or a registry's; NULL: not given */
+	const char *architecture;      /* of the machine, in OCI words; Linux is the only system */
+	struct tl_strv registry_roots; /* as tl_registry_roots_add() takes them */
 	bool is_debug;
 	bool is_json;
 	bool are_values_shown;
@@ -45,10 +47,12 @@ struct explain {
 };
 
 /**
- * Read the configuration of the image "oci:DIR[:TAG]" into @ret, every digest on the way checked.
- * Returns 0 or -errno; what is wrong with the image itself is TL_DENIED or TL_FATAL in @err.
+ * Read the configuration of @e->image into @ret, every digest on the way checked: out of an OCI
+ * layout, or out of a registry, which blocks for a minute at most.
+ * Returns 0 or -errno; what is wrong is told by the code in @err, as teelaunchd would.
  */
-int explain_image_read(const char *image, struct tl_buf *ret, struct tl_error *err);
+int explain_image_read(const struct explain *e, struct tl_buf *ret, struct tl_error *err);
+int explain_registry_read(const struct explain *e, struct tl_buf *ret, struct tl_error *err);
 
 /** The subcommand: returns the exit status of cli.md. */
 int explain_main(int argc, char **argv);

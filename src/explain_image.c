@@ -22,9 +22,6 @@
 #define INDEX_TYPE    "application/vnd.oci.image.index.v1+json"
 #define TAG_NAME      "org.opencontainers.image.ref.name"
 
-/* The machines teelaunchd runs on today. */
-#define ARCHITECTURE "amd64"
-
 static int content_check(const struct tl_descriptor *d, const struct tl_buf *text,
 			 struct tl_error *err)
 {
@@ -100,7 +97,8 @@ static int document_read(const char *folder, const struct tl_descriptor *d, stru
 }
 
 /* From a manifest, or an index of such, to the manifest of one platform. */
-static int manifest_read(const char *folder, const struct tl_descriptor *from, struct tl_buf *text,
+static int manifest_read(const char *folder, const char *architecture,
+			 const struct tl_descriptor *from, struct tl_buf *text,
 			 struct manifest *ret, struct tl_error *err)
 {
 	auto_manifest struct manifest top = { 0 };
@@ -114,12 +112,26 @@ static int manifest_read(const char *folder, const struct tl_descriptor *from, s
 	}
 	/* It chooses manifests only: an index in this index leads nowhere. */
 	if (!r)
-		r = manifest_choose(&top, ARCHITECTURE, &chosen, err);
+		r = manifest_choose(&top, architecture, &chosen, err);
 	return r ? r : document_read(folder, &top.entries[chosen].descriptor, text, ret, err);
 }
 
-static int layout_read(const char *folder, const char *tag, struct tl_buf *ret,
-		       struct tl_error *err)
+/* As tl_resolve() compares them: teelaunchd would refuse the image. */
+static int layers_check(const struct manifest *m, const struct tl_buf *text, struct tl_error *err)
+{
+	struct tl_image_config config = { 0 };
+	int r = tl_image_config_parse(tl_buf_str(text), text->len_bytes, &config, err);
+
+	if (!r && config.diff_ids.n != m->layers_n)
+		r = tl_fail(err, TL_E_IMAGE_LAYERS, EINVAL,
+			    "the manifest has %zu layers, the configuration %zu (diff_ids)",
+			    m->layers_n, config.diff_ids.n);
+	tl_image_config_done(&config);
+	return r;
+}
+
+static int layout_read(const char *folder, const char *tag, const char *architecture,
+		       struct tl_buf *ret, struct tl_error *err)
 {
 	auto_manifest struct manifest index = { 0 }, m = { 0 };
 	auto_free char *path = NULL;
@@ -134,25 +146,26 @@ static int layout_read(const char *folder, const char *tag, struct tl_buf *ret,
 	if (!r)
 		r = entry_find(ret, tag, &i, err);
 	if (!r)
-		r = manifest_read(folder, &index.entries[i].descriptor, ret, &m, err);
-	return r ? r : blob_read(folder, &m.config, ret, err);
+		r = manifest_read(folder, architecture, &index.entries[i].descriptor, ret, &m, err);
+	if (!r)
+		r = manifest_check_runnable(&m, err);
+	if (!r)
+		r = blob_read(folder, &m.config, ret, err);
+	return r ? r : layers_check(&m, ret, err);
 }
 
-int explain_image_read(const char *image, struct tl_buf *ret, struct tl_error *err)
+int explain_image_read(const struct explain *e, struct tl_buf *ret, struct tl_error *err)
 {
 	auto_free char *folder = NULL;
 	char *colon;
 
-	if (!tl_str_starts_with(image, LAYOUT_PREFIX))
-		return tl_fail(err, TL_E_USAGE, EINVAL,
-			       "--image '%s' is no OCI layout (oci:DIR[:TAG]); registries can't be "
-			       "asked yet: save the image's configuration and use --image-config",
-			       image);
-	folder = strdup(image + strlen(LAYOUT_PREFIX));
+	if (!tl_str_starts_with(e->image, LAYOUT_PREFIX))
+		return explain_registry_read(e, ret, err);
+	folder = strdup(e->image + strlen(LAYOUT_PREFIX));
 	if (!folder)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "path of a layout");
 	colon = strrchr(folder, ':');
 	if (colon)
 		*colon = '\0';
-	return layout_read(folder, colon ? colon + 1 : NULL, ret, err);
+	return layout_read(folder, colon ? colon + 1 : NULL, e->architecture, ret, err);
 }

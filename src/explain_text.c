@@ -159,35 +159,68 @@ static void value_print(const struct explain *e, const struct tl_key_doc *doc)
 	printf("%-*s", VALUE_COLUMNS, cell);
 }
 
-static bool is_denied(const struct explain *e, const char *key)
+/* Whether it is the image's label that forbids, and nothing else would be gained by another value.
+ */
+static bool is_by_label(const struct tl_finding *f)
+{
+	static const enum tl_code codes[] = {
+		TL_E_DENIED_ENV,        TL_E_DENIED_CMD,   TL_E_DENIED_LOG,
+		TL_E_DENIED_MONITORING, TL_E_DENIED_MOUNT, TL_E_DENIED_CAPABILITIES,
+		TL_E_DENIED_CGROUPS,
+	};
+
+	for (size_t i = 0; i < TL_ARRAY_SIZE(codes); i++)
+		if (f->code == codes[i])
+			return true;
+	return false;
+}
+
+/* What forbids the key, a label before anything else; NULL: nothing does. */
+static const struct tl_finding *denial_of(const struct explain *e, const char *key)
 {
 	bool is_prefix = strcmp(key, "tee-env-") == 0;
+	const struct tl_finding *found = NULL;
 
 	for (size_t i = 0; i < e->findings.n; i++) {
 		const struct tl_finding *x = &e->findings.items[i];
 
-		if (!x->is_warning &&
-		    (is_prefix ? tl_str_starts_with(x->key, key) : strcmp(x->key, key) == 0))
-			return true;
+		if (x->is_warning ||
+		    (is_prefix ? !tl_str_starts_with(x->key, key) : strcmp(x->key, key) != 0))
+			continue;
+		if (!found || (is_by_label(x) && !is_by_label(found)))
+			found = x;
 	}
-	return false;
+	return found;
+}
+
+static void verdict_print(const struct explain *e, const struct tl_key_doc *doc,
+			  const struct tl_finding *denial)
+{
+	if (denial) {
+		colour_print(RED, "denied");
+		if (is_by_label(denial) && doc->governed_by)
+			printf(" by label %s", doc->governed_by);
+		else
+			printf(" by %s, %s",
+			       denial->source == TL_SOURCE_MACHINE ? "the machine" : "its value",
+			       tl_catalogue_find(denial->code)->id);
+		return;
+	}
+	colour_print(GREEN, e->has_policy || !doc->governed_by ? "allowed" : "unjudged");
+	if (doc->governed_by)
+		printf(" by label %s", doc->governed_by);
 }
 
 static void row_print(const struct explain *e, const struct tl_key_doc *doc, bool is_set)
 {
-	bool is_bad = is_denied(e, doc->name);
+	const struct tl_finding *denial = denial_of(e, doc->name);
 
-	if (!is_set && !is_bad)
+	if (!is_set && !denial)
 		return;
 	printf("  %-34s ", doc->name);
 	value_print(e, doc);
 	printf(" %-9s ", is_set ? "metadata" : "default");
-	if (is_bad)
-		colour_print(RED, "denied");
-	else
-		colour_print(GREEN, e->has_policy || !doc->governed_by ? "allowed" : "unjudged");
-	if (doc->governed_by)
-		printf(" by label %s", doc->governed_by);
+	verdict_print(e, doc, denial);
 	putchar('\n');
 }
 

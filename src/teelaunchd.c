@@ -12,6 +12,7 @@
 #include <teelaunch/cleanup.h>
 #include <teelaunch/log.h>
 
+#include "launcher/image/registry.h"
 #include "launcher/launch.h"
 #include "teelaunchd_disk.h"
 #include "teelaunchd_options.h"
@@ -65,17 +66,7 @@ static int parse_file(const char *value, void *field)
 
 static int parse_roots(const char *value, void *field)
 {
-	const char *equals = strchr(value, '=');
-	const struct tl_strv *have = field;
-
-	if (!equals || equals == value || !equals[1])
-		return -EINVAL;
-	if (access(equals + 1, R_OK) < 0)
-		return -errno;
-	for (size_t i = 0; i < have->n; i++)
-		if (strncmp(have->items[i], value, (size_t)(equals + 1 - value)) == 0)
-			return -EEXIST;
-	return tl_strv_add(field, value);
+	return tl_registry_roots_add(field, value);
 }
 
 static const struct option_row run_rows[] = {

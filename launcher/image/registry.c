@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
@@ -51,6 +52,23 @@ static int root_split(const char *entry, struct registry_host *ret, const char *
 			       "registry roots '%s': must be HOST=FILE or HOST:PORT=FILE", entry);
 	*ret_pem = equals + 1;
 	return 0;
+}
+
+int tl_registry_roots_add(struct tl_strv *roots, const char *entry)
+{
+	struct registry_host host, other;
+	const char *pem;
+
+	if (root_split(entry, &host, &pem, NULL) < 0)
+		return -EINVAL;
+	/* A file that is missing is better noticed before a launch than half-way through it. */
+	if (access(pem, R_OK) < 0)
+		return -errno;
+	for (size_t i = 0; i < roots->n; i++)
+		if (root_split(roots->items[i], &other, &pem, NULL) == 0 &&
+		    registry_host_equal(&host, &other))
+			return -EEXIST;
+	return tl_strv_add(roots, entry);
 }
 
 static int roots_copy(struct tl_registry *r, const struct tl_strv *roots, struct tl_error *err)

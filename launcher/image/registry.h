@@ -53,6 +53,13 @@ struct tl_registry_options {
 	struct tl_cancel *cancel;                /* borrowed for the client's life; NULL = none */
 };
 
+/**
+ * Add the option value @entry, "HOST=PEM-FILE" or "HOST:PORT=PEM-FILE", to @roots.
+ * Returns 0, -EINVAL (not of this form), -EEXIST (that host has an entry), -ENOMEM, or the -errno
+ * with which the file can't be read.
+ */
+int tl_registry_roots_add(struct tl_strv *roots, const char *entry);
+
 struct tl_registry; /* one thread at a time */
 
 /**

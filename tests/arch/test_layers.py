@@ -14,21 +14,24 @@ LAYERS = {
     "policy": {"core", "policy"},
     "attest": {"core", "io", "attest"},
     "verifier": {"core", "io", "attest", "verifier"},
-    "launcher": {"core", "io", "policy", "attest", "image_text", "launcher"},
+    "launcher": {"core", "io", "policy", "attest", "image_text", "image_registry", "launcher"},
     # A program parses arguments and calls one function.
-    "teelaunchd": {"core", "io", "policy", "attest", "launcher", "teelaunchd"},
+    "teelaunchd": {"core", "io", "policy", "attest", "image_registry", "launcher", "teelaunchd"},
     "teeverifierd": {"core", "io", "attest", "verifier", "teeverifierd"},
-    "teelaunch": {"core", "io", "policy", "attest", "verifier", "image_text", "vm", "teelaunch"},
+    "teelaunch": {"core", "io", "policy", "attest", "verifier", "image_text", "image_registry", "vm",
+                  "teelaunch"},
     # It signs identity tokens as a verifier signs its own.
     "vm": {"core", "io", "verifier", "vm"},
     # What parses manifests is pure: the tool reads images with the same code.
     "image_text": {"core", "image_text"},
+    # And asks registries with the code that teelaunchd asks with; no containerd behind it.
+    "image_registry": {"core", "io", "policy", "image_text", "image_registry"},
     # The first program of the VM's boot: the C library and the kernel, nothing of ours.
     "vm_init": {"vm_init"},
     "errors_man": {"core"},
     "keys_man": {"core", "policy"},
-    "tests": {"core", "io", "policy", "attest", "verifier", "image_text", "vm", "launcher",
-              "tests"},
+    "tests": {"core", "io", "policy", "attest", "verifier", "image_text", "image_registry", "vm",
+              "launcher", "tests"},
 }
 
 # First match decides the layer of a file.
@@ -40,6 +43,11 @@ FOLDERS = (
     ("attest/*", "attest"),
     ("launcher/image/manifest.*", "image_text"),
     ("launcher/image/platform.c", "image_text"),
+    ("launcher/image/url.*", "image_text"),
+    ("launcher/image/www_authenticate.*", "image_text"),
+    ("launcher/image/registry_host.*", "image_text"),
+    ("launcher/image/registry*", "image_registry"),
+    ("launcher/image/resolve.*", "image_registry"),
     ("launcher/*", "launcher"),
     ("image/init.c", "vm_init"),
     ("src/teelaunchd*", "teelaunchd"),

@@ -44,6 +44,7 @@ STATE = {
 # Program -> the library of which nothing may be in it.
 KEPT_OUT = {
     "teelaunchd": "tl_verifier",
+    "teelaunch": "tl_containerd",
 }
 
 

@@ -361,12 +361,15 @@ class Layout(Explain):
             f.write(text)
         return {"mediaType": media_type, "digest": "sha256:" + digest, "size": len(text), **more}
 
-    def image(self, labels, **more):
+    def image(self, labels, diff_ids=1, layers=1, layer_type="layer.v1.tar", **more):
         kind = "application/vnd.oci.image."
+        layer = {"mediaType": kind + layer_type, "digest": "sha256:" + "0" * 64, "size": 1}
         config = self.blob({"architecture": "amd64", "os": "linux", "config": {"Labels": labels},
-                            "rootfs": {"type": "layers", "diff_ids": []}}, kind + "config.v1+json")
+                            "rootfs": {"type": "layers", "diff_ids": [layer["digest"]] * diff_ids}},
+                           kind + "config.v1+json")
         return self.blob({"schemaVersion": 2, "mediaType": kind + "manifest.v1+json",
-                          "config": config, "layers": []}, kind + "manifest.v1+json", **more)
+                          "config": config, "layers": [layer] * layers},
+                         kind + "manifest.v1+json", **more)
 
     def index(self, *entries):
         return {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
@@ -379,8 +382,9 @@ class Layout(Explain):
     def tagged(self, tag):
         return {"annotations": {"org.opencontainers.image.ref.name": tag}}
 
-    def judge(self, image):
-        return self.explain({"tee-image-reference": IMAGE, "tee-cmd": '["a"]'}, "--image", image)
+    def judge(self, image, *options):
+        return self.explain({"tee-image-reference": IMAGE, "tee-cmd": '["a"]'}, "--image", image,
+                            *options)
 
     def failed(self, image):
         done = self.run_it({"tee-image-reference": IMAGE}, "--image", image)
@@ -403,7 +407,18 @@ class Layout(Explain):
         kind = "application/vnd.oci.image.index.v1+json"
         layout = self.layout(self.blob(self.index(arm, amd), kind))
         self.assertEqual(self.judge(layout)["verdict"], "allow")
-        self.assertIn("arm64", self.failed(self.layout(self.blob(self.index(arm), kind))))
+        layout = self.layout(self.blob(self.index(arm, amd), kind))
+        self.assertEqual(self.judge(layout, "--platform", "linux/arm64")["verdict"], "deny")
+        got = self.judge(self.layout(self.blob(self.index(arm), kind)))
+        self.assertEqual([(f["code"], f["source"]) for f in got["findings"]], [("TL0511", "machine")])
+        self.assertIn("arm64", got["findings"][0]["message"])
+
+    def test_an_image_that_no_launch_would_take_is_invalid(self):
+        for code, fault in (("TL0512", {"layers": 0}), ("TL0512", {"layer_type": "chart"}),
+                            ("TL0513", {"diff_ids": 2})):
+            got = self.judge(self.layout(self.image({}, **fault)))
+            self.assertEqual([f["code"] for f in got["findings"]], [code])
+            self.assertEqual(got["verdict"], "invalid")
 
     def test_content_without_its_digest_is_refused(self):
         for change in ("digest", "size"):
@@ -422,10 +437,11 @@ class Layout(Explain):
         for _ in range(2):
             entry = self.blob(self.index(entry), kind,
                               platform={"os": "linux", "architecture": "amd64"})
-        self.assertIn("no entry for linux/amd64", self.failed(self.layout(entry)))
+        got = self.judge(self.layout(entry))
+        self.assertIn("no entry for linux/amd64", got["findings"][0]["message"])
 
     def test_other_images_are_refused(self):
-        self.assertIn("is no OCI layout", self.failed("docker.io/library/nginx:1"))
+        self.assertIn("TL0308: --image is neither an OCI layout", self.failed("nginx"))
         self.assertIn("No such file", self.failed("oci:/nonexistent:1"))
 
 

@@ -5,8 +5,12 @@
   registry.py start --dir W/registry     then: ca.pem, access.log, facts.json with its host
   registry.py stop  --dir W/registry
 """
+import contextlib
+import hashlib
+import http.client
 import os
 import re
+import ssl
 
 import parts
 
@@ -63,6 +67,29 @@ http:
 
     def ref(self, name):
         return "%s/%s" % (self.host, name)
+
+    def send(self, method, path, body=b"", media_type="application/octet-stream"):
+        """One request of the distribution protocol: the answer's headers."""
+        host, port = self.host.split(":")
+        context = ssl.create_default_context(cafile=self.ca)
+        with contextlib.closing(http.client.HTTPSConnection(host, int(port), context=context,
+                                                            timeout=20)) as connection:
+            connection.request(method, path, body, {"Content-Type": media_type})
+            answer = connection.getresponse()
+            text = answer.read()
+        if answer.status not in (200, 201, 202):
+            raise parts.Failure("the registry answers %s %s with %d: %s" %
+                                (method, path, answer.status, text.decode(errors="replace")))
+        return answer.headers
+
+    def push_blob(self, repository, data):
+        place = self.send("POST", "/v2/%s/blobs/uploads/" % repository)["Location"]
+        place = place[place.index("/v2/"):]
+        self.send("PUT", "%s%sdigest=sha256:%s" % (place, "&" if "?" in place else "?",
+                                                   hashlib.sha256(data).hexdigest()), data)
+
+    def push_manifest(self, repository, tag, data, media_type):
+        self.send("PUT", "/v2/%s/manifests/%s" % (repository, tag), data, media_type)
 
     def requests(self, since=0):
         """The requests after byte `since` of the access log: (method, path, status)."""
