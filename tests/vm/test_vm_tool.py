@@ -226,8 +226,8 @@ class Machine(Case):
         done, document = self.ends("disobey", before=before, program=program)
         self.assertEqual((done.returncode, document["end"], document["result"]), (5, "reset", "denied"))
 
-    def start(self, name):
-        vm = subprocess.Popen(self.command("--json", "--metadata", "instance/name=" + name), env=self.env,
+    def start(self, name, *options):
+        vm = subprocess.Popen(self.command("--json", "--metadata", "instance/name=" + name, *options), env=self.env,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
         self.addCleanup(vm.kill)
         return vm
@@ -238,8 +238,19 @@ class Machine(Case):
         for line in vm.stderr:
             lines.append(line)
             if text in line:
-                return
+                return lines
         raise AssertionError("never said %r:\n%s" % (text, "".join(lines)))
+
+    def test_secure_boot_starts_nothing_that_is_not_signed(self):
+        vm = self.start("serve", "--secure-boot")
+        lines = self.said(vm, "No bootable option")
+        self.assertTrue(any("Access Denied" in line or "Security Violation" in line for line in lines), lines)
+        vm.terminate()  # the power button, which nobody sees
+        vm.terminate()
+        time.sleep(0.5)
+        vm.terminate()
+        out, _ = vm.communicate(timeout=60)
+        self.assertEqual((vm.returncode, json.loads(out)["end"]), (4, "interrupted"))
 
     def test_a_signal_is_the_power_button(self):
         vm = self.start("hold")
