@@ -31,7 +31,8 @@ PURE = {
         r"json_(?!.*(file|fd|_callback|object_seed)\b|dumpf|loadf)\w+")),
     # libcrypto for digests and for the wiping and locking of secrets.
     "tl_core": ((), re.compile(
-        r"(EVP|OPENSSL|CRYPTO)_\w+|mlock2?|munlock|madvise|mmap|munmap|mprotect|sysconf")),
+        r"(EVP|OPENSSL|CRYPTO|OSSL_PARAM)_\w+|aligned_alloc|mlock2?|munlock|madvise|mmap|munmap|mprotect|"
+        r"sysconf")),
 }
 
 # "library symbol" -> why this state may exist.

@@ -44,7 +44,7 @@ static void a_record_is_read_as_it_was_written(void **state)
 {
 	(void)state;
 	for (int i = 0; i < 2; i++) {
-		auto_buf struct tl_buf text = { 0 };
+		auto_buf struct tl_buf text = { 0 }, again = { 0 };
 		struct disk_record from = record(i), to;
 
 		memset(&to, 0x5a, sizeof(to));
@@ -52,7 +52,11 @@ static void a_record_is_read_as_it_was_written(void **state)
 		assert_int_equal(disk_record_format(&from, &text), 0);
 		assert_int_equal(disk_record_parse(tl_buf_str(&text), text.len_bytes, &to, NULL),
 				 0);
-		assert_memory_equal(&from, &to, sizeof(from));
+		/* Written again, not compared as memory: a struct has gaps. */
+		tl_buf_init(&again, DISK_RECORD_MAX);
+		assert_int_equal(disk_record_format(&to, &again), 0);
+		assert_string_equal(tl_buf_str(&again), tl_buf_str(&text));
+		assert_memory_equal(from.superblock, to.superblock, sizeof(from.superblock));
 		assert_non_null(strstr(tl_buf_str(&text), "\"schema\":\"teelaunch.disk/1\""));
 		assert_non_null(
 			strstr(tl_buf_str(&text), i ? "\"tags\":\"memory\"" : "\"tags\":\"disk\""));
