@@ -141,7 +141,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path == "instance/attributes/" and query.get("recursive") == "true":
             if "attributes" in rule:
                 return 200, json.dumps(rule["attributes"])
-            return 200, rule.get("body") or parts.read(os.path.join(folder, "attributes.json"))
+            return 200, rule.get("body") or self.attributes(folder)
         if path == "instance/service-accounts/default/token":
             return 200, json.dumps({"access_token": ACCESS_TOKEN, "expires_in": 3599,
                                     "token_type": "Bearer"})
@@ -149,8 +149,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return 200, identity_token(folder, query["audience"])
         return 404, "not found"
 
-    def answer(self, status, text, rule):
-        body = text.encode()
+    def attributes(self, folder):
+        """The bytes of the file: a document need not be text."""
+        with open(os.path.join(folder, "attributes.json"), "rb") as f:
+            return f.read()
+
+    def answer(self, status, content, rule):
+        body = content if isinstance(content, bytes) else content.encode()
         self.send_response(status)
         flavor = rule.get("flavor", "Google")
         if flavor:
@@ -192,9 +197,12 @@ class Metadata:
         return self
 
     def set_attributes(self, attributes):
-        """`attributes`: a dict, or the very text to serve."""
-        text = attributes if isinstance(attributes, str) else json.dumps(attributes, indent=1)
-        parts.replace(os.path.join(self.folder, "attributes.json"), text)
+        """`attributes`: a dict, or the very text or bytes to serve."""
+        if isinstance(attributes, dict):
+            attributes = json.dumps(attributes, indent=1)
+        if isinstance(attributes, str):
+            attributes = attributes.encode()
+        parts.replace(os.path.join(self.folder, "attributes.json"), attributes)
 
     def behave(self, *rules):
         """Without rules: well."""

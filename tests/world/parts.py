@@ -50,9 +50,10 @@ def run(*command, stdin=None, timeout_s=120, env=None):
     return done.stdout
 
 
-def write(path, text, mode=0o644):
-    with open(path, "w", opener=lambda p, flags: os.open(p, flags, mode), encoding="utf-8") as f:
-        f.write(text)
+def write(path, content, mode=0o644):
+    """`content`: text or bytes."""
+    with open(path, "wb", opener=lambda p, flags: os.open(p, flags, mode)) as f:
+        f.write(content if isinstance(content, bytes) else content.encode())
 
 
 def read(path):
@@ -60,9 +61,9 @@ def read(path):
         return f.read()
 
 
-def replace(path, text):
-    """Like write, but a reader sees the old text or the new one."""
-    write(path + ".new", text)
+def replace(path, content):
+    """Like write, but a reader sees the old content or the new one."""
+    write(path + ".new", content)
     os.replace(path + ".new", path)
 
 
