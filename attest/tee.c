@@ -3,6 +3,7 @@
 #include <teelaunch/tee.h>
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,11 @@ struct tl_tee {
 	struct tl_buf log;
 	uint64_t n_events;
 	uint8_t registers[TL_BANKS_MAX][TL_HASH_SIZE_MAX]; /* what the log gives */
+	/* Evidence is collected by one thread at a time, in the order in which they came: whoever
+	 * asks again and again can't keep another one waiting for more than its turn. */
+	pthread_mutex_t lock;
+	pthread_cond_t turn;
+	uint64_t next_ticket, now_serving;
 };
 
 int tl_tee_new(const struct tl_tee_ops *ops, void *consume_backend, const struct tl_banks *banks,
@@ -38,6 +44,8 @@ int tl_tee_new(const struct tl_tee_ops *ops, void *consume_backend, const struct
 	tee->backend = consume_backend;
 	tee->banks = *banks;
 	tl_buf_init(&tee->log, TL_CEL_MAX_BYTES);
+	pthread_mutex_init(&tee->lock, NULL);
+	pthread_cond_init(&tee->turn, NULL);
 	*ret = tee;
 	return 0;
 }
@@ -49,6 +57,8 @@ struct tl_tee *tl_tee_close(struct tl_tee *tee)
 	tee->ops->close(tee->backend);
 	tl_strv_done(&tee->warnings);
 	tl_buf_done(&tee->log);
+	pthread_cond_destroy(&tee->turn);
+	pthread_mutex_destroy(&tee->lock);
 	free(tee);
 	return NULL;
 }
@@ -214,14 +224,36 @@ static int check_register(const struct tl_tee *tee, const struct tl_evidence *e,
 	return 0;
 }
 
+static void turn_wait(struct tl_tee *tee)
+{
+	uint64_t ticket;
+
+	pthread_mutex_lock(&tee->lock);
+	ticket = tee->next_ticket++;
+	while (tee->now_serving != ticket)
+		pthread_cond_wait(&tee->turn, &tee->lock);
+	pthread_mutex_unlock(&tee->lock);
+}
+
+static void turn_end(struct tl_tee *tee)
+{
+	pthread_mutex_lock(&tee->lock);
+	tee->now_serving++;
+	pthread_cond_broadcast(&tee->turn);
+	pthread_mutex_unlock(&tee->lock);
+}
+
 int tl_tee_evidence(struct tl_tee *tee, const void *nonce, size_t nonce_len,
 		    struct tl_evidence *ret, struct tl_error *err)
 {
 	auto_evidence struct tl_evidence e = { 0 };
 	int r = check_evidence_allowed(tee, nonce_len, err);
 
-	if (r >= 0)
+	if (r >= 0) {
+		turn_wait(tee);
 		r = tee->ops->evidence(tee->backend, nonce, nonce_len, &e, err);
+		turn_end(tee);
+	}
 	if (r >= 0)
 		r = check_register(tee, &e, err);
 	if (r < 0)

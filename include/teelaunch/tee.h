@@ -8,8 +8,10 @@
  * separator is extended, so no verifier ever accepts the register in this boot; every further
  * measurement or evidence of this handle is refused with TL_E_MEASURE_BROKEN.
  *
- * Handles are not thread-safe: one thread owns one. All calls but _banks, _log, _warnings block on
- * the hardware, each command for at most 30 s; a busy TPM is asked again within that time.
+ * One thread owns a handle until everything is measured; from then on any thread may call
+ * tl_tee_evidence(), and nothing else but _name, _banks, _log, _warnings is called until the close.
+ * All calls but those four block on the hardware, each command for at most 30 s; a busy TPM is
+ * asked again within that time.
  */
 #pragma once
 
@@ -96,6 +98,8 @@ int tl_tee_measure_launch(struct tl_tee *tee, const struct tl_event_list *list,
  * @nonce  1 to TL_NONCE_MAX_BYTES bytes, else TL_E_NONCE_SIZE
  * @ret    set on success only; owned by the caller
  * Quotes were checked with tl_quote_check(). A PCR that keeps changing: TL_E_QUOTE_PCRS.
+ * Safe from several threads once the separator was measured: they are served one at a time, first
+ * come, first served.
  */
 int tl_tee_evidence(struct tl_tee *tee, const void *nonce, size_t nonce_len,
 		    struct tl_evidence *ret, struct tl_error *err);

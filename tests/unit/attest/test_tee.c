@@ -9,7 +9,10 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <teelaunch/cleanup.h>
+#include <teelaunch/clock.h>
 #include <teelaunch/tee.h>
 
 struct counter {
@@ -18,6 +21,7 @@ struct counter {
 	bool is_used;
 	bool is_closed;
 	bool is_register_foreign;
+	atomic_uint n_inside, n_inside_most; /* threads in counter_evidence() */
 	uint8_t reg[TL_HASH_SIZE_MAX];
 };
 
@@ -44,9 +48,14 @@ static int counter_extend(void *backend, const struct tl_event_digests *digests,
 static int counter_evidence(void *backend, const void *nonce, size_t nonce_len,
 			    struct tl_evidence *ret, struct tl_error *err)
 {
-	const struct counter *c = backend;
+	struct counter *c = backend;
+	unsigned int inside = atomic_fetch_add(&c->n_inside, 1) + 1;
 
 	(void)err;
+	if (inside > atomic_load(&c->n_inside_most))
+		atomic_store(&c->n_inside_most, inside);
+	tl_clock_sleep_ms(1);
+	atomic_fetch_sub(&c->n_inside, 1);
 	ret->n_quotes = 1;
 	ret->quotes[0].hash = TL_SHA256;
 	ret->quotes[0].n_pcrs = 1;
@@ -272,6 +281,71 @@ static void a_nonce_has_1_to_64_bytes(void **state)
 	tl_tee_close(tee);
 }
 
+/* --- several threads ----------------------------------------------------------------------- */
+
+struct asker {
+	struct tl_tee *tee;
+	atomic_bool *is_over;
+	atomic_uint served;
+};
+
+static void *ask_again_and_again(void *arg)
+{
+	struct asker *a = arg;
+
+	while (!atomic_load(a->is_over)) {
+		auto_evidence struct tl_evidence e = { 0 };
+
+		if (tl_tee_evidence(a->tee, "nonce", 5, &e, NULL) < 0)
+			return arg;
+		atomic_fetch_add(&a->served, 1);
+	}
+	return NULL;
+}
+
+static void evidence_is_collected_for_one_thread_at_a_time_each_in_its_turn(void **state)
+{
+	auto_events struct tl_event_list list = { 0 };
+	struct counter c = { 0 };
+	struct tl_tee *tee = tee_over(&c);
+	atomic_bool is_over = false;
+	struct asker askers[4];
+	pthread_t threads[4];
+	unsigned int n_fair = 0;
+	void *failed;
+
+	(void)state;
+	make_list(&list, true);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, NULL, NULL), 0);
+	for (size_t i = 0; i < 4; i++) {
+		askers[i] = (struct asker){ .tee = tee, .is_over = &is_over };
+		assert_int_equal(pthread_create(&threads[i], NULL, ask_again_and_again, &askers[i]),
+				 0);
+	}
+	/* Whoever comes now waits for those who stand there, and no longer; unless the machine took
+	 * the processor away between two lines. */
+	for (int i = 0; i < 20; i++) {
+		auto_evidence struct tl_evidence e = { 0 };
+		unsigned int before = 0, after = 0;
+
+		for (size_t k = 0; k < 4; k++)
+			before += atomic_load(&askers[k].served);
+		assert_int_equal(tl_tee_evidence(tee, "mine", 4, &e, NULL), 0);
+		for (size_t k = 0; k < 4; k++)
+			after += atomic_load(&askers[k].served);
+		n_fair += after - before <= 8; /* each at most once before, once counted late */
+	}
+	atomic_store(&is_over, true);
+	for (size_t i = 0; i < 4; i++) {
+		assert_int_equal(pthread_join(threads[i], &failed), 0);
+		assert_null(failed);
+		assert_true(atomic_load(&askers[i].served) > 0);
+	}
+	assert_true(n_fair >= 5);
+	assert_int_equal(c.n_inside_most, 1);
+	tl_tee_close(tee);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -285,6 +359,7 @@ int main(void)
 		cmocka_unit_test(a_used_register_is_refused_before_anything_happens),
 		cmocka_unit_test(a_foreign_extension_is_noticed_before_evidence_leaves),
 		cmocka_unit_test(a_nonce_has_1_to_64_bytes),
+		cmocka_unit_test(evidence_is_collected_for_one_thread_at_a_time_each_in_its_turn),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
