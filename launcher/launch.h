@@ -29,6 +29,8 @@ struct launch_options {
 	const char *disk;        /* "protected" or "unprotected" */
 	const char *root;        /* "verity": the measured root and nothing else; or "any" */
 	uint64_t first_token_budget_ms;
+	/* What the workload may spend by the token socket (teelaunch/token_server.h). */
+	uint64_t token_rate, token_burst, token_cache_ms;
 	uint64_t stop_grace_ms; /* SIGKILL so long after SIGTERM; 0: never */
 	uint64_t drain_ms;      /* bound on reading the last output */
 	const char *version, *commit;

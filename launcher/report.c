@@ -136,6 +136,9 @@ static json_t *token_json(const struct report *r)
 	if (r->token.expires_at)
 		set(o, "expires_at", json_integer(r->token.expires_at));
 	set(o, "attempts", json_integer((json_int_t)r->token.attempts));
+	set(o, "requests", json_integer((json_int_t)r->token.requests));
+	set(o, "refused", json_integer((json_int_t)r->token.refused));
+	set(o, "upstream", json_integer((json_int_t)r->token.upstream));
 	return o;
 }
 

@@ -68,6 +68,8 @@ struct report {
 		const char *state;  /* "valid", "none" */
 		int64_t expires_at; /* seconds since the epoch; 0: none */
 		unsigned int attempts;
+		/* By the token socket: asked for, refused by a limit, calls to the verifier. */
+		uint64_t requests, refused, upstream;
 	} token;
 	struct {
 		uint64_t lines, bytes, dropped_bytes; /* of the workload's output */

@@ -61,6 +61,7 @@ struct launch {
 	struct tl_tee *tee;
 	struct tl_event_list events;
 	struct token_keeping *tokens; /* NULL: no token is kept */
+	struct token_serving *serving;
 
 	struct report report; /* numbers and static texts; the rest is filled in by finish.c */
 	char pcr13_hex[2 * TL_HASH_SIZE_MAX + 1];
@@ -94,6 +95,8 @@ void stage_tpm_undo(struct launch *l);
 int stage_measure(struct launch *l, struct tl_error *err);
 int stage_token(struct launch *l, struct tl_error *err);
 void stage_token_undo(struct launch *l);
+int stage_serve(struct launch *l, struct tl_error *err);
+void stage_serve_undo(struct launch *l);
 int stage_run(struct launch *l, struct tl_error *err);
 
 /** The launcher's own folders, or a clear word that something is in their place: TL_E_FOLDER. */

@@ -9,6 +9,7 @@
 #include <teelaunch/file.h>
 #include <teelaunch/log.h>
 #include <teelaunch/token_file.h>
+#include <teelaunch/token_server.h>
 
 #include "containerd/containerd.h"
 #include "image/pull.h"
@@ -33,13 +34,15 @@ static int containerd_reach(struct launch *l, const struct tl_ctrd_call *call, s
 	return r < 0 ? r : tl_ctrd_namespace_ensure(l->containerd, call, err);
 }
 
-/* A launcher that was killed left its workload running, with its token beside it. */
+/* A launcher that was killed left its workload running, with its token and its socket beside it. */
 static int earlier_remove(struct launch *l, struct tl_error *err)
 {
 	int r = tl_workload_sweep(l->containerd, l->cancel, err);
 
 	if (r == 0)
 		r = tl_token_files_remove(l->options->shared_dir, err);
+	if (r == 0)
+		r = tl_token_socket_remove(l->options->shared_dir, err);
 	l->is_swept = r == 0;
 	return r;
 }

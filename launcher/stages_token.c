@@ -3,8 +3,9 @@
  * The stage that gets a token for what was measured, and keeps it fresh while the workload runs.
  *
  * The first token is asked for here, with the launch's own cancellation and budget. From then on
- * the keeper's thread owns what it needs: a verifier client and a metadata reader of its own, and
- * the TPM, which nobody else uses until the keeper is stopped.
+ * the keeper's thread owns what it needs: a verifier client and a metadata reader of its own. The
+ * TPM it shares with the token socket, in turns: whatever the workload asks for, the keeper waits
+ * for one quote at most.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -17,19 +18,11 @@
 #include <teelaunch/token_keeper.h>
 #include <teelaunch/verifier_client.h>
 
-#include "metadata.h"
 #include "sequence.h"
+#include "token_source.h"
 
 /* A clock that differs more from the verifier's is worth a word: tokens live an hour. */
 #define SKEW_MAX_S 60
-
-/* Everything that asks for tokens with one cancellation; one thread's. */
-struct token_source {
-	struct metadata *metadata; /* borrowed or, for the keeper, owned */
-	struct tl_tee *tee;
-	struct tl_verifier *verifier;
-	struct tl_attest_sources sources;
-};
 
 /* What lives as long as the keeper. */
 struct token_keeping {
@@ -38,79 +31,12 @@ struct token_keeping {
 	struct tl_token_keeper *keeper;
 };
 
-static int source_bearer(void *ctx, struct tl_secret *ret, struct tl_error *err)
-{
-	struct token_source *s = ctx;
-
-	return metadata_access_token(s->metadata, ret, err);
-}
-
-static int source_principal(void *ctx, size_t i, const char *audience, struct tl_secret *ret,
-			    struct tl_error *err)
-{
-	struct token_source *s = ctx;
-
-	(void)i; /* the machine's own account is the only principal */
-	return metadata_identity_token(s->metadata, audience, ret, err);
-}
-
-static int source_collect(void *ctx, const void *nonce, size_t n, struct tl_evidence *ret,
-			  struct tl_error *err)
-{
-	struct token_source *s = ctx;
-
-	return tl_tee_evidence(s->tee, nonce, n, ret, err);
-}
-
-static int verifier_open(struct launch *l, struct tl_cancel *cancel, struct tl_verifier **ret,
-			 struct tl_error *err)
-{
-	struct tl_verifier_options options = {
-		.url = l->options->verifier,
-		.ca_file = l->options->verifier_roots,
-		.api = strcmp(l->options->verifier_api, "verifyAttestation") == 0
-			       ? TL_VERIFIER_ATTESTATION
-			       : TL_VERIFIER_CONFIDENTIAL_SPACE,
-		.budget_ms = l->options->first_token_budget_ms,
-		.cancel = cancel,
-	};
-	int r;
-
-	/* gca-service-env names another of Google's services; a unit that names its own verifier
-	 * wins. */
-	if (strcmp(options.url, TL_VERIFIER_URL_DEFAULT) == 0 && *l->spec.gca_address)
-		options.url = l->spec.gca_address;
-	/* Read once and kept by the launch's reader, so the keeper's verifier gets the same. */
-	r = metadata_project(l->metadata, &options.project, err);
-	if (r == 0)
-		r = metadata_region(l->metadata, &options.region, err);
-	return r < 0 ? r : tl_verifier_open_gca(&options, ret, err);
-}
-
-static int source_open(struct launch *l, struct tl_cancel *cancel, struct metadata *metadata,
-		       struct token_source *ret, struct tl_error *err)
-{
-	*ret = (struct token_source){
-		.metadata = metadata,
-		.tee = l->tee,
-		.sources = { .bearer = source_bearer,
-			     .bearer_ctx = ret,
-			     .principal = source_principal,
-			     .principal_ctx = ret,
-			     .n_principals = 1,
-			     .collect = source_collect,
-			     .collect_ctx = ret },
-	};
-	return verifier_open(l, cancel, &ret->verifier, err);
-}
-
 static struct token_keeping *keeping_free(struct token_keeping *k)
 {
 	if (!k)
 		return NULL;
 	k->keeper = tl_token_keeper_stop(k->keeper);
-	tl_verifier_close(k->source.verifier);
-	metadata_close(k->source.metadata);
+	token_source_close(&k->source);
 	tl_cancel_free(k->quit);
 	free(k);
 	return NULL;
@@ -153,16 +79,13 @@ static int keeper_start(struct launch *l, const struct tl_attest_result *first,
 	struct token_keeping *k = calloc(1, sizeof(*k));
 	struct tl_token_keeper_options options = { .dir = l->options->shared_dir,
 						   .event = keeper_event };
-	struct metadata *metadata = NULL;
 	int r;
 
 	if (!k || !(k->quit = tl_cancel_new())) {
 		free(k);
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "token keeper");
 	}
-	r = metadata_open(l->options->metadata_host, k->quit, &metadata, err);
-	if (r == 0)
-		r = source_open(l, k->quit, metadata, &k->source, err);
+	r = token_source_open(l, k->quit, &k->source, err);
 	if (r == 0) {
 		options.verifier = k->source.verifier;
 		options.sources = &k->source.sources;
@@ -189,11 +112,12 @@ static void skew_tell(const struct tl_jwt *claims)
 static int first_token(struct launch *l, struct tl_attest_result *ret, struct tl_error *err)
 {
 	struct token_source source = { 0 };
-	auto_verifier struct tl_verifier *verifier = NULL;
-	int r = source_open(l, l->cancel, l->metadata, &source, err);
+	int r = token_source_open_main(l, &source, err);
 
-	verifier = source.verifier;
-	return r < 0 ? r : tl_verifier_attest(verifier, &source.sources, NULL, ret, err);
+	if (r == 0)
+		r = tl_verifier_attest(source.verifier, &source.sources, NULL, ret, err);
+	token_source_close(&source);
+	return r;
 }
 
 int stage_token(struct launch *l, struct tl_error *err)

@@ -15,6 +15,8 @@
 
 /* A unit that waits for longer than a day is a mistake. */
 #define DAY_MS (24 * 3600 * 1000)
+/* Far beyond any quota. */
+#define RATE_MAX 10000
 
 int parse_ms(const char *value, void *field)
 {
@@ -30,6 +32,18 @@ int parse_budget_ms(const char *value, void *field)
 	if (r < 0 || ms == 0)
 		return -EINVAL;
 	*(uint64_t *)field = ms;
+	return 0;
+}
+
+/* None at all would be no socket, which is another thing than a limit. */
+int parse_rate(const char *value, void *field)
+{
+	uint64_t n;
+	int r = tl_str_parse_u64(value, RATE_MAX, &n);
+
+	if (r < 0 || n == 0)
+		return -EINVAL;
+	*(uint64_t *)field = n;
 	return 0;
 }
 

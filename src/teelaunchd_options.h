@@ -37,9 +37,11 @@ int options_parse(const struct verb *verb, void *arguments, int argc, char **arg
 void options_help(const struct verb *verb, FILE *to);
 
 /* Parsers that verbs share; @field is named by the type. */
-int parse_ms(const char *value, void *field);        /* uint64_t; at most a day */
-int parse_budget_ms(const char *value, void *field); /* the same, at least 1 */
-int parse_absolute(const char *value, void *field);  /* const char *, an absolute path */
+int parse_ms(const char *value, void *field); /* uint64_t; at most a day */
+int parse_budget_ms(const char *value, void *field);
+int parse_rate(const char *value, void *field);
+/* uint64_t, 1 to 10,000 */                         /* the same, at least 1 */
+int parse_absolute(const char *value, void *field); /* const char *, an absolute path */
 /** const char *: a row whose parser sets the level of the log; error, warning, info, debug. */
 int parse_log_level(const char *value, void *field);
 

@@ -13,7 +13,7 @@ from manager import Notes
 
 WATCHDOG_S = 1.2
 STAGES = ["machine", "disk", "metadata", "spec", "connect", "resolve", "policy", "tpm", "pull", "create",
-          "measure", "token", "run"]
+          "measure", "token", "serve", "run"]
 
 
 class Notify(launch_case.LaunchCase):

@@ -38,10 +38,12 @@ static void a_report_is_one_line_of_json_with_every_field(void **state)
 			  .tags = "memory",
 			  .setup_ms = 5,
 			  .size_bytes = 7 },
+		.token = { .state = "valid", .requests = 9, .refused = 4, .upstream = 2 },
 		.version = "0",
 		.commit = "c",
 	};
 	auto_free char *text = NULL;
+	const json_t *token;
 	json_t *o;
 
 	(void)state;
@@ -55,6 +57,10 @@ static void a_report_is_one_line_of_json_with_every_field(void **state)
 	assert_int_equal(json_integer_value(json_object_get(o, "exit_code")), 1);
 	assert_string_equal(json_string_value(json_object_get(json_object_get(o, "disk"), "tags")),
 			    "memory");
+	token = json_object_get(o, "token");
+	assert_int_equal(json_integer_value(json_object_get(token, "requests")), 9);
+	assert_int_equal(json_integer_value(json_object_get(token, "refused")), 4);
+	assert_int_equal(json_integer_value(json_object_get(token, "upstream")), 2);
 	assert_null(json_object_get(o, "workload")); /* it never ran */
 	assert_null(json_object_get(o, "measured"));
 	assert_null(json_object_get(o, "truncated"));

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Everything that asks a verifier for tokens in the machine's name, for one thread. */
+#pragma once
+
+#include <teelaunch/tee.h>
+#include <teelaunch/verifier_client.h>
+
+#include "sequence.h"
+
+struct token_source {
+	struct metadata *metadata;
+	struct tl_tee *tee; /* borrowed */
+	struct tl_verifier *verifier;
+	struct tl_attest_sources sources;
+	bool is_metadata_own;
+};
+
+/**
+ * With a metadata reader of its own, for a thread of its own: nothing but the TEE is shared.
+ * Project and region come from the launch's reader, which has read them once.
+ *
+ * @ret  holds pointers to itself: it stays where it is. token_source_close() in every case
+ * No I/O, if the launch's reader has both.
+ */
+int token_source_open(struct launch *l, struct tl_cancel *cancel, struct token_source *ret,
+		      struct tl_error *err);
+/** The same with the launch's own reader, for the main thread. */
+int token_source_open_main(struct launch *l, struct token_source *ret, struct tl_error *err);
+/** A source of zeros is fine. */
+void token_source_close(struct token_source *s);
