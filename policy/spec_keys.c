@@ -199,7 +199,8 @@ static int parse_ita(struct spec_parser *p, const struct key_row *row, const cha
 					 "neither",
 					 has_region ? "set" : "empty or absent",
 					 has_key ? "set" : "empty or absent");
-	if (is_region_bad || is_key_bad) {
+	/* NULL: no string, which is bad as well. */
+	if (!region || !key || is_region_bad || is_key_bad) {
 		p->spec.keys_bad |= spec_key_bit(row);
 		return 0;
 	}
