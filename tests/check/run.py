@@ -7,6 +7,7 @@ Prints the time of every phase, the log of every failure in full, and at the ver
 """
 
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -37,6 +38,10 @@ QUICK = (
 SLOW = (
     ("release", ("^integration$",)),
     ("asan-ubsan", ("^integration$", "^asan$")),
+)
+# Tests in virtual machines, which meet none of the others.
+VIRTUAL = (
+    ("release", ("^vm$",)),
 )
 LINT = ("clang-tidy", "analyzer", "cppcheck")
 
@@ -75,7 +80,7 @@ class Check:
             ret_built.add(preset)
 
     def test(self, preset, labels):
-        log = "-".join(["test", preset] + ["slow"] * ("integration" in labels[0]))
+        log = "-".join(["test", preset] + re.findall("integration|vm", labels[0]))
         junit = os.path.join(LOGS, log + ".xml")
         if os.path.exists(junit):
             os.unlink(junit)
@@ -157,6 +162,7 @@ def main():
           [(check.test, preset, labels) for preset, labels in QUICK if preset in built])
     phase(check, "integration, and lint beside it",
           [(check.test, preset, labels) for preset, labels in SLOW if preset in built],
+          [(check.test, preset, labels) for preset, labels in VIRTUAL if preset in built],
           [(check.policy_coverage,)] + [(check.lint, tool) for tool in LINT if "clang" in built])
     phase(check, "what the tests left", [(check.nothing_is_left,)])
     check.results.tell()
