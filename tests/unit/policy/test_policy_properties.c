@@ -1,197 +1,352 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What must hold of every launch, not of chosen ones. */
+/* What must hold of every launch, not of chosen ones: of thousands made by a generator. */
+#include "generator.h"
 #include "vectors.h"
 
 #include <errno.h>
 
+#include <teelaunch/buf.h>
 #include <teelaunch/cleanup.h>
 #include <teelaunch/verdict.h>
 
-#define LABEL(name) TL_LABEL_PREFIX name
+#define ROUNDS       3000
+#define ROW_HITS_MIN 50
 
-/* A small generator with a fixed seed: the same cases in every run. */
-static uint32_t next_random(uint32_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 17;
-	*seed ^= *seed << 5;
-	return *seed;
-}
+enum outcome { ALLOW, DENY, INVALID, OUTCOMES };
 
-static bool coin(uint32_t *seed)
-{
-	return next_random(seed) & 1;
-}
-
-static struct tl_launch_spec spec_random(uint32_t *seed)
-{
-	static const char *const names[] = { "A", "B", "HOSTNAME", "a-b" };
-	static const char *const paths[] = { "/a", "/a/b", "/b", "/proc", "c", "/" };
-	struct tl_launch_spec spec = { 0 };
-
-	for (size_t i = 0; i < 4; i++)
-		if (next_random(seed) % 6 == 0)
-			tl_kvs_add(&spec.envs, names[i], "v");
-	for (size_t i = 0; i < 6; i++)
-		if (next_random(seed) % 8 == 0)
-			mount_add(&spec.mounts, paths[i], 0);
-	if (coin(seed))
-		tl_strv_add(&spec.cmd, "x");
-	if (coin(seed))
-		tl_strv_add(&spec.added_capabilities, "CAP_X");
-	spec.log_redirect = next_random(seed) % 4;
-	spec.monitoring = next_random(seed) % 3;
-	spec.is_cgroup_ns = coin(seed);
-	return spec;
-}
-
-/* Each label from loosest to tightest; one more step never allows more. */
-static const struct {
-	const char *name, *values[4];
-} ladders[] = {
-	{ LABEL("allow_env_override"), { "A,B,HOSTNAME,a-b", "A,B", "A", "" } },
-	{ LABEL("allow_cmd_override"), { "true", "1", "false", "0" } },
-	{ LABEL("log_redirect"), { "always", "debugonly", "never", "never" } },
-	{ LABEL("hardened_monitoring"), { "all", "memoryOnly", "none", "none" } },
-	{ LABEL("debug_monitoring"), { "all", "memoryOnly", "none", "none" } },
-	{ LABEL("allow_mount_destinations"), { "/", "/a:/b", "/a/b", "" } },
-	{ LABEL("allow_capabilities"), { "t", "t", "F", "f" } },
-	{ LABEL("allow_cgroups"), { "T", "True", "False", "f" } },
+struct scene {
+	struct tl_launch_spec_options options;
+	struct tl_image_config image; /* its lists are borrowed */
+	uint64_t mem_kb;
+	bool is_hardened;
 };
 
-#define LADDERS (sizeof(ladders) / sizeof(ladders[0]))
-
-static bool is_allowed(const struct tl_launch_spec *spec, const unsigned int *steps,
-		       bool is_hardened, size_t *ret_n)
+static struct scene scene_random(bool is_good, uint32_t *seed)
 {
-	auto_kvs struct tl_kvs labels = { 0 };
-	auto_findings struct tl_findings findings = { 0 };
-	auto_launch_policy struct tl_launch_policy policy = { 0 };
-	struct tl_verdict_input in = {
-		.spec = spec, .policies = &policy, .n_policies = 1, .is_hardened = is_hardened
-	};
-	int r;
+	static char envs[][12] = { "PATH=/bin", "1x=y", "no-equals" };
+	static char ports[][12] = { "80/tcp", "x/udp", "99999/tcp", "80" };
+	static char *env_items[] = { envs[0], envs[1], envs[2] };
+	static char *port_items[] = { ports[0], ports[1], ports[2], ports[3] };
 
+	return (struct scene){
+		.options = { .is_ita_off = coin(seed) },
+		.image = { .env = { .items = env_items, .n = is_good ? 1 : next_random(seed) % 4 },
+			   .exposed_ports = { .items = port_items,
+					      .n = is_good ? 1 : next_random(seed) % 5 } },
+		.mem_kb = is_good ? UINT64_C(1) << 40 : next_random(seed) % 2000,
+		.is_hardened = coin(seed),
+	};
+}
+
+/* As teelaunchd and explain put it together. @keys_set, when given, gets what was in the document.
+ */
+static enum outcome judged(const char *attributes, const char *labels_text,
+			   const struct scene *scene, struct tl_findings *findings,
+			   uint32_t *keys_set)
+{
+	static char names[][12] = { "CAP_CHOWN", "CAP_KILL" };
+	static char *name_items[] = { names[0], names[1] };
+	const struct tl_strv capabilities = { .items = name_items, .n = 2 };
+	const struct tl_machine_facts facts = { .mem_available_kb = &scene->mem_kb,
+						.capabilities = &capabilities };
+	auto_launch_spec struct tl_launch_spec spec = { 0 };
+	auto_launch_policy struct tl_launch_policy policy = { 0 };
+	auto_kvs struct tl_kvs labels = { 0 };
+	struct tl_verdict_input in = { .spec = &spec,
+				       .policies = &policy,
+				       .n_policies = 1,
+				       .image = &scene->image,
+				       .is_hardened = scene->is_hardened };
+	int read, policies, verdict, machine;
+
+	read = tl_launch_spec_read(attributes, strlen(attributes), &scene->options, &spec,
+				   findings);
+	assert_int_equal(tl_labels_parse(labels_text, strlen(labels_text), &labels, NULL), 0);
+	policies = tl_launch_policy_read(&labels, &policy, findings);
+	verdict = tl_verdict(&in, findings);
+	machine = tl_machine_check(&spec, &facts, findings);
+	if (keys_set)
+		*keys_set = spec.keys_set;
+	assert_true(read >= 0 && policies >= 0 && verdict != -ENOMEM && machine != -ENOMEM);
+	assert_int_equal(tl_findings_forbid(findings), read || policies || verdict || machine);
+	return read || policies ? INVALID : verdict || machine ? DENY : ALLOW;
+}
+
+static int line_compare(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Every finding whole, as a set. */
+static char *findings_text(const struct tl_findings *f)
+{
+	auto_strv struct tl_strv lines = { 0 };
+	struct tl_buf text;
+
+	for (size_t i = 0; i < f->n; i++) {
+		const struct tl_finding *x = &f->items[i];
+		auto_free char *line = NULL;
+
+		assert_true(asprintf(&line, "%d|%s|%d|%d|%s|%s|%s\n", (int)x->code, x->category,
+				     (int)x->source, x->is_warning, x->key, x->message,
+				     x->fix) > 0);
+		assert_int_equal(tl_strv_add(&lines, line), 0);
+	}
+	if (lines.n)
+		qsort(lines.items, lines.n, sizeof(*lines.items), line_compare);
+	tl_buf_init(&text, TL_FINDINGS_MAX * sizeof(char[2 * TL_FINDING_MSG_BYTES_MAX]));
+	for (size_t i = 0; i < lines.n; i++)
+		assert_int_equal(tl_buf_append_str(&text, lines.items[i]), 0);
+	assert_int_equal(tl_buf_append_str(&text, "end"), 0);
+	return tl_buf_take_str(&text);
+}
+
+/* Contract section 15. */
+static const char *const contract_categories[] = { "json-syntax",
+						   "json-type",
+						   "fake-verifier-bool",
+						   "image-ref-missing",
+						   "restart-policy",
+						   "monitoring-both",
+						   "monitoring-memory-bool",
+						   "monitoring-type",
+						   "cmd-json",
+						   "log-redirect",
+						   "gca-env",
+						   "dev-shm-size",
+						   "mount-option-parse",
+						   "mount-unknown-option",
+						   "mount-type",
+						   "mount-source",
+						   "mount-destination-missing",
+						   "mount-size",
+						   "ita-pair",
+						   "caps-json",
+						   "cgroup-bool",
+						   "disable-gca-refresh-bool",
+						   "post-mount-memory",
+						   "post-gpu-not-supported",
+						   "post-dev-shm-memory",
+						   "post-caps-not-effective",
+						   "env",
+						   "cmd",
+						   "log-never",
+						   "log-debugonly",
+						   "monitoring",
+						   "mount:dest-not-absolute",
+						   "mount:allow-entry-not-absolute",
+						   "mount:not-in-allowlist",
+						   "caps",
+						   "cgroups",
+						   "label-cmd-bool",
+						   "label-log-policy",
+						   "label-monitoring-both",
+						   "label-memory-policy",
+						   "label-hardened-monitoring",
+						   "label-debug-monitoring",
+						   "label-caps-bool",
+						   "label-cgroups-bool",
+						   NULL };
+
+/* Ours beyond it, and why. */
+static const char *const other_categories[] = {
+	"image-ref",          /* the reference fails at the pull; here it is a finding before */
+	"post-disk-space",    /* the contract leaves the disk to the launcher, without vectors */
+	"env-name-not-utf8",  /* the contract's other files name these: env-names.json ... */
+	"env-value-not-utf8", /* ... */
+	"env-name-malformed", /* ... */
+	"env-no-equals",      /* ... */
+	"port-format",        /* ... and port-spec.json */
+	"port-number",        "port-protocol", NULL
+};
+
+static bool is_listed(const char *const *list, const char *name)
+{
+	for (; *list; list++)
+		if (strcmp(*list, name) == 0)
+			return true;
+	return false;
+}
+
+static void every_category_is_in_the_contract_or_explained(void **state)
+{
+	const char *const *ours = tl_finding_categories();
+
+	(void)state;
+	for (size_t i = 0; ours[i]; i++)
+		if (is_listed(contract_categories, ours[i]) == is_listed(other_categories, ours[i]))
+			fail_msg("'%s' is in both lists, or in none", ours[i]);
+	for (size_t i = 0; contract_categories[i]; i++)
+		if (!is_listed(ours, contract_categories[i]))
+			fail_msg("the contract's '%s' isn't ours", contract_categories[i]);
+	for (size_t i = 0; other_categories[i]; i++)
+		assert_true(is_listed(ours, other_categories[i]));
+}
+
+static void findings_assert_known(const struct tl_findings *f)
+{
+	findings_assert_complete(f);
+	for (size_t i = 0; i < f->n; i++)
+		assert_true(is_listed(contract_categories, f->items[i].category) ||
+			    is_listed(other_categories, f->items[i].category));
+}
+
+static void every_row_of_the_tables_is_generated(void **state)
+{
+	size_t n;
+
+	(void)state;
+	for (n = 0; tl_launch_spec_key(n); n++) {
+		const char *name = tl_launch_spec_key(n)->name;
+		bool is_prefix = strcmp(name, "tee-env-") == 0, has = false;
+
+		for (size_t k = 0; key_source(k); k++)
+			has |= strcmp(key_source(k)->name, is_prefix ? "tee-env-@" : name) == 0;
+		if (!has)
+			fail_msg("the generator has no values for key %s", name);
+	}
+	for (n = 0; tl_launch_policy_label(n); n++) {
+		bool has = false;
+
+		for (size_t k = 0; k < LADDERS; k++)
+			has |= strcmp(ladders[k].name, tl_launch_policy_label(n)->name) == 0;
+		if (!has)
+			fail_msg("the generator has no values for label %s",
+				 tl_launch_policy_label(n)->name);
+	}
+	assert_int_equal(n, LADDERS);
+}
+
+/* What the rounds have seen, so that no property holds for want of cases. */
+struct tally {
+	size_t outcomes[OUTCOMES], keys[32], labels[LADDERS];
+};
+
+static void tally_count(struct tally *t, enum outcome outcome, uint32_t keys_set,
+			const struct members *labels)
+{
+	t->outcomes[outcome]++;
+	for (size_t i = 0; i < 32; i++)
+		t->keys[i] += keys_set >> i & 1;
 	for (size_t i = 0; i < LADDERS; i++)
-		tl_kvs_add(&labels, ladders[i].name, ladders[i].values[steps[i]]);
-	assert_int_equal(tl_launch_policy_parse(&labels, &policy, &findings), 0);
-	tl_findings_done(&findings);
-	r = tl_verdict(&in, &findings);
-	assert_int_equal(r, tl_findings_forbid(&findings) ? -EPERM : 0);
-	*ret_n = findings.n;
-	return r == 0;
+		t->labels[i] += members_have(labels, ladders[i].name);
+}
+
+static void tally_check(const struct tally *t)
+{
+	print_message("%zu allowed, %zu denied, %zu invalid\n", t->outcomes[ALLOW],
+		      t->outcomes[DENY], t->outcomes[INVALID]);
+	for (size_t i = 0; i < OUTCOMES; i++)
+		assert_true(t->outcomes[i] > ROUNDS / 10);
+	for (size_t i = 0; tl_launch_spec_key(i); i++)
+		if (t->keys[i] < ROW_HITS_MIN)
+			fail_msg("key %s was set %zu times", tl_launch_spec_key(i)->name,
+				 t->keys[i]);
+	for (size_t i = 0; i < LADDERS; i++)
+		if (t->labels[i] < ROW_HITS_MIN)
+			fail_msg("label %s was set %zu times", ladders[i].name, t->labels[i]);
+}
+
+static void the_order_of_keys_and_labels_does_not_matter(void **state)
+{
+	uint32_t seed = 7;
+	struct tally tally = { 0 };
+
+	(void)state;
+	for (size_t round = 0; round < ROUNDS; round++) {
+		auto_members struct members attributes = { 0 }, labels = { 0 };
+		auto_free char *before = NULL;
+		bool is_good = coin(&seed), are_labels_good = is_good && coin(&seed);
+		struct scene scene = scene_random(is_good, &seed);
+		enum outcome outcome = OUTCOMES;
+
+		attributes_random(&attributes, is_good, &seed);
+		labels_random(&labels, are_labels_good, &seed);
+		for (size_t pass = 0; pass < 3; pass++) {
+			auto_findings struct tl_findings findings = { 0 };
+			auto_free char *text = members_text(&attributes);
+			auto_free char *labels_text = members_text(&labels), *after = NULL;
+			uint32_t keys_set = 0;
+			enum outcome got = judged(text, labels_text, &scene, &findings, &keys_set);
+
+			after = findings_text(&findings);
+			if (pass) {
+				assert_string_equal(after, before);
+				assert_int_equal(got, outcome);
+			} else {
+				findings_assert_known(&findings);
+				tally_count(&tally, got, keys_set, &labels);
+				before = take_ptr(after);
+				outcome = got;
+			}
+			members_shuffle(&attributes, &seed);
+			members_shuffle(&labels, &seed);
+		}
+	}
+	tally_check(&tally);
+}
+
+static size_t forbidding(const struct tl_findings *f)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->n; i++)
+		n += !f->items[i].is_warning;
+	return n;
+}
+
+/* The outcome under labels on these rungs, and how many findings forbid. */
+static enum outcome on_rungs(const char *attributes, const unsigned int *rungs,
+			     bool is_old_monitoring, const struct scene *scene, size_t *ret_n)
+{
+	auto_findings struct tl_findings findings = { 0 };
+	auto_members struct members labels = { 0 };
+	auto_free char *text = NULL;
+	enum outcome ret;
+
+	labels_write(&labels, rungs, is_old_monitoring);
+	text = members_text(&labels);
+	ret = judged(attributes, text, scene, &findings, NULL);
+	*ret_n = forbidding(&findings);
+	return ret;
 }
 
 static void tightening_a_label_never_allows_more(void **state)
 {
 	uint32_t seed = 20240601;
-	size_t n_allowed = 0;
+	size_t tightened[LADDERS] = { 0 }, n_allowed = 0, n_turned = 0;
 
 	(void)state;
-	for (size_t round = 0; round < 5000; round++) {
-		auto_launch_spec struct tl_launch_spec spec = spec_random(&seed);
-		bool is_hardened = coin(&seed), was_allowed;
-		unsigned int steps[LADDERS];
+	for (size_t round = 0; round < ROUNDS; round++) {
+		auto_members struct members attributes = { 0 };
+		auto_free char *text = NULL;
+		struct scene scene = scene_random(true, &seed);
+		bool is_old = coin(&seed), is_good = next_random(&seed) % 8;
+		unsigned int rungs[LADDERS] = { 0 };
 		size_t which = next_random(&seed) % LADDERS, n_before, n_after;
+		enum outcome before, after;
 
+		attributes_random(&attributes, is_good, &seed);
+		text = members_text(&attributes);
 		for (size_t i = 0; i < LADDERS; i++)
-			steps[i] = next_random(&seed) % 3;
-		was_allowed = is_allowed(&spec, steps, is_hardened, &n_before);
-		n_allowed += was_allowed;
-		steps[which]++;
-		if (is_allowed(&spec, steps, is_hardened, &n_after) && !was_allowed)
-			fail_msg("tightening %s allowed more in round %zu", ladders[which].name,
-				 round);
-		assert_true(n_after >= n_before);
+			if (i == which || next_random(&seed) % 4 == 0)
+				rungs[i] = next_random(&seed) % (unsigned int)(ladders[i].n - 1);
+		before = on_rungs(text, rungs, is_old, &scene, &n_before);
+		rungs[which]++;
+		after = on_rungs(text, rungs, is_old, &scene, &n_after);
+		if (after < before || n_after < n_before)
+			fail_msg("tightening %s allowed more in round %zu: %s", ladders[which].name,
+				 round, text);
+		n_allowed += before == ALLOW;
+		n_turned += before == ALLOW && after != ALLOW;
+		tightened[which] += before == ALLOW && after != ALLOW;
 	}
-	/* The property would hold of a function that denies all. */
-	assert_in_range(n_allowed, 50, 4950);
-}
-
-static const char *const fragments[] = {
-	"\"tee-image-reference\":\"h/p:t\"",
-	"\"tee-cmd\":\"[\\\"a\\\"]\"",
-	"\"tee-cmd\":\"x\"",
-	"\"tee-env-A\":\"1\"",
-	"\"tee-env-b-c\":\"2\"",
-	"\"tee-env-HOSTNAME\":\"3\"",
-	"\"tee-mount\":\"type=tmpfs,source=tmpfs,destination=/proc\"",
-	"\"tee-mount\":\";\"",
-	"\"tee-restart-policy\":\"no\"",
-	"\"tee-restart-policy\":\"Always\"",
-	"\"tee-cgroup-ns\":\"true\"",
-	"\"tee-cgroup-ns\":\"\"",
-	"\"zoo\":1",
-	"\"tee-zoo\":\"1\"",
-	"\"tee-monitoring-enable\":\"all\"",
-	"\"tee-monitoring-memory-enable\":\"1\"",
-	"\"ita-region\":\"US\"",
-	"\"ita-api-key\":\"k\"",
-	"\"tee-container-log-redirect\":\"true\"",
-	"\"gca-service-env\":\"x\"",
-	"\"tee-added-capabilities\":\"[\\\"C\\\"]\"",
-	"\"tee-dev-shm-size-kb\":\"-1\"",
-	"\"test-fake-verifier\":\"true\"",
-};
-
-#define FRAGMENTS (sizeof(fragments) / sizeof(fragments[0]))
-
-static char *findings_text(const char *document, char *ret, size_t cap)
-{
-	auto_findings struct tl_findings findings = { 0 };
-	auto_launch_spec struct tl_launch_spec spec = { 0 };
-	auto_launch_policy struct tl_launch_policy policy = { 0 };
-	struct tl_kvs none = { 0 };
-	struct tl_verdict_input in = { .spec = &spec, .policies = &policy, .n_policies = 1 };
-	int r = tl_launch_spec_parse(document, strlen(document), NULL, &spec, &findings);
-
-	if (!r && !tl_launch_policy_parse(&none, &policy, &findings))
-		r = tl_verdict(&in, &findings);
-	snprintf(ret, cap, "%d", r);
-	for (size_t i = 0; i < findings.n; i++)
-		snprintf(ret + strlen(ret), cap - strlen(ret), "|%s", findings.items[i].message);
-	return ret;
-}
-
-static void document_write(const size_t *picked, size_t n, char *ret, size_t cap)
-{
-	char *at = ret;
-
-	for (size_t i = 0; i < n; i++)
-		at += snprintf(at, cap - (size_t)(at - ret), "%c%s", i ? ',' : '{',
-			       fragments[picked[i]]);
-	snprintf(at, cap - (size_t)(at - ret), "%s", n ? "}" : "{}");
-}
-
-static void the_order_of_keys_does_not_matter(void **state)
-{
-	uint32_t seed = 7;
-
-	(void)state;
-	for (size_t round = 0; round < 3000; round++) {
-		size_t picked[FRAGMENTS] = { 0 }, n = 0;
-		char document[2][4096], texts[2][8192];
-
-		for (size_t i = 0; i < FRAGMENTS; i++) {
-			bool is_same_key = n && i && picked[n - 1] == i - 1 &&
-					   strncmp(fragments[i], fragments[i - 1],
-						   strcspn(fragments[i], ":") + 1) == 0;
-
-			if (!is_same_key && next_random(&seed) % 3 == 0)
-				picked[n++] = i;
-		}
-		for (size_t pass = 0; pass < 2; pass++) {
-			document_write(picked, n, document[pass], sizeof(document[pass]));
-			for (size_t i = n; i > 1; i--) {
-				size_t k = next_random(&seed) % i, swap = picked[k];
-
-				picked[k] = picked[i - 1];
-				picked[i - 1] = swap;
-			}
-		}
-		assert_string_equal(findings_text(document[0], texts[0], sizeof(texts[0])),
-				    findings_text(document[1], texts[1], sizeof(texts[1])));
-	}
+	/* The property would hold of a function that denies all, or allows all. */
+	print_message("%zu allowed before, %zu of them not after\n", n_allowed, n_turned);
+	assert_in_range(n_allowed, ROUNDS / 10, ROUNDS * 9 / 10);
+	for (size_t i = 0; i < LADDERS; i++)
+		if (!tightened[i])
+			fail_msg("tightening %s has never turned a verdict", ladders[i].name);
 }
 
 /* In every vector, every value that may be secret is replaced by a canary. */
@@ -244,8 +399,10 @@ static void no_message_holds_a_secret(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_category_is_in_the_contract_or_explained),
+		cmocka_unit_test(every_row_of_the_tables_is_generated),
+		cmocka_unit_test(the_order_of_keys_and_labels_does_not_matter),
 		cmocka_unit_test(tightening_a_label_never_allows_more),
-		cmocka_unit_test(the_order_of_keys_does_not_matter),
 		cmocka_unit_test(no_message_holds_a_secret),
 	};
 
