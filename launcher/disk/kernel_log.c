@@ -51,7 +51,10 @@ static const struct {
 	{ "INTEGRITY AEAD ERROR", KERNEL_LOG_TAMPERED, false },
 	{ "device-mapper: integrity:", KERNEL_LOG_ERROR, false },
 	{ "device-mapper: crypt:", KERNEL_LOG_ERROR, false },
-	{ "I/O error, dev ", KERNEL_LOG_ERROR, true },
+	/* "I/O", "critical medium", "operation not supported", ...: the host chooses which. */
+	{ " error, dev ", KERNEL_LOG_ERROR, true },
+	/* The host has made a disk smaller. Its name comes in the next line, which is escaped. */
+	{ "attempt to access beyond end of device", KERNEL_LOG_ERROR, false },
 	{ "Buffer I/O error on dev ", KERNEL_LOG_ERROR, true },
 	{ "lost async page write", KERNEL_LOG_ERROR, true },
 	{ "EXT4-fs error (device ", KERNEL_LOG_ERROR, true },
