@@ -4,6 +4,7 @@
 #include "vectors.h"
 
 #include <errno.h>
+#include <time.h>
 
 #include <teelaunch/buf.h>
 #include <teelaunch/cleanup.h>
@@ -396,6 +397,68 @@ static void no_message_holds_a_secret(void **state)
 	assert_true(n > 80);
 }
 
+/* The attributes that ask for the spec of a policy vector; the caller frees them. */
+static char *attributes_of(const json_t *spec)
+{
+	json_auto_t *doc = json_pack("{ss}", "tee-image-reference", "h.example/p:t");
+	const json_t *cmd = json_object_get(spec, "cmd"), *env;
+	size_t i;
+
+	json_array_foreach(json_object_get(spec, "envs"), i, env)
+	{
+		char name[64];
+
+		snprintf(name, sizeof(name), "tee-env-%s", member(env, "name"));
+		json_object_set(doc, name, json_object_get(env, "value"));
+	}
+	if (cmd) {
+		auto_free char *text = json_dumps(cmd, JSON_ENCODE_ANY);
+
+		json_object_set_new(doc, "tee-cmd", json_string(text));
+	}
+	if (member(spec, "log_redirect"))
+		json_object_set(doc, "tee-container-log-redirect",
+				json_object_get(spec, "log_redirect"));
+	if (member(spec, "monitoring"))
+		json_object_set(doc, "tee-monitoring-enable", json_object_get(spec, "monitoring"));
+	return json_dumps(doc, 0);
+}
+
+/* In processor time, which other programs on the machine don't lengthen. */
+static void all_vectors_are_judged_in_less_than_a_second(void **state)
+{
+	const struct scene scene = { .mem_kb = 1000000 };
+	clock_t begun, took = 0;
+	size_t i, n = 0;
+	json_t *item;
+
+	(void)state;
+	VECTORS_FOREACH("spec-parse", cases, i, item)
+	{
+		auto_findings struct tl_findings findings = { 0 };
+		const char *text = member(item, "attributes");
+
+		begun = clock();
+		judged(text ? text : "\xff", "{}", &scene, &findings, NULL);
+		took += clock() - begun;
+		n++;
+	}
+	VECTORS_FOREACH("policy-verify", cases, i, item)
+	{
+		auto_findings struct tl_findings findings = { 0 };
+		auto_free char *text = attributes_of(json_object_get(item, "spec"));
+		auto_free char *labels = json_dumps(json_object_get(item, "labels"), 0);
+
+		begun = clock();
+		judged(text, labels, &scene, &findings, NULL);
+		took += clock() - begun;
+		n++;
+	}
+	print_message("%zu vectors judged in %.1f ms\n", n, (double)took * 1e3 / CLOCKS_PER_SEC);
+	assert_int_equal(n, 225);
+	assert_true(took < CLOCKS_PER_SEC);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -404,6 +467,7 @@ int main(void)
 		cmocka_unit_test(the_order_of_keys_and_labels_does_not_matter),
 		cmocka_unit_test(tightening_a_label_never_allows_more),
 		cmocka_unit_test(no_message_holds_a_secret),
+		cmocka_unit_test(all_vectors_are_judged_in_less_than_a_second),
 	};
 
 	return cmocka_run_group_tests_name("policy_properties", tests, NULL, NULL);
