@@ -175,7 +175,7 @@ class Socket(launch_case.LaunchCase):
         body = {"challenge": base64.b64encode(challenge).decode()}
         status, headers, text = self.ask("POST", "/v1/evidence", body)
         self.assertEqual((status, headers["content-type"]), (200, "application/json"), text)
-        got = json.loads(text)
+        got, size = json.loads(text), len(text)
         self.assertEqual(base64.b64decode(got["challenge"]), challenge)
         self.assertEqual(base64.b64decode(got["label"]), b"WORKLOAD_ATTESTATION")
         tpm = got["quote"]["tpmQuote"]
@@ -202,7 +202,7 @@ class Socket(launch_case.LaunchCase):
             took.append((time.monotonic() - begun) * 1000)
         self.end(launch)
         self.note("evidence: %d quotes good by tpm2_checkquote, PCR 13 as predicted; %d bytes, p50 %.0f ms",
-                  len(tpm["quotes"]), len(text), statistics.median(took))
+                  len(tpm["quotes"]), size, statistics.median(took))
 
     def keeper_watch(self, launch, stop, seen, late):
         """The launcher's own token while all that happens: never expired."""
