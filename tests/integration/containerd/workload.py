@@ -303,7 +303,7 @@ class Workload(unittest.TestCase):
             report = run.finish(20)
             self.assert_end(report, 137, "TL_E_WORKLOAD_SIGNAL", signal.SIGKILL)
 
-    def test_an_alarm_kills_at_once(self):
+    def test_sigkill_at_once_on_an_alarm(self):
         with self.start("ignore=15", "say=ready", "sleep=60", kill_grace_ms=60000) as run:
             run.until_console(b"ready")
             run.process.send_signal(signal.SIGUSR1)
