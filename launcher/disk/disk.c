@@ -206,8 +206,8 @@ static int key_save(struct tl_sealer *tpm, const struct tl_secret *key, int stat
 	auto_buf struct tl_buf blob = { 0 };
 	int r;
 
-	tl_buf_init(&blob, TL_SEAL_BLOB_MAX);
-	r = tl_seal(tpm, key, &blob, err);
+	tl_buf_init(&blob, DISK_SEALED_MAX);
+	r = disk_key_seal(tpm, key, &blob, err);
 	return r < 0 ? r
 		     : tl_file_replace(state_fd, DISK_SEALED_NAME, blob.data, blob.len_bytes, 0600,
 				       err);
@@ -350,7 +350,7 @@ static int reopen(const struct disk_options *o, struct disk_record *rec, struct 
 	auto_sealer struct tl_sealer *tpm = NULL;
 	int r;
 
-	tl_buf_init(&blob, TL_SEAL_BLOB_MAX);
+	tl_buf_init(&blob, DISK_SEALED_MAX);
 	tl_buf_init(&path, 4096);
 	if (tl_buf_printf(&path, "%s/" DISK_SEALED_NAME, o->state_dir) < 0)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "path of the sealed key");
@@ -358,7 +358,7 @@ static int reopen(const struct disk_options *o, struct disk_record *rec, struct 
 	if (r == 0)
 		r = tl_sealer_open(o->tcti, &tpm, err);
 	if (r == 0)
-		r = tl_unseal(tpm, blob.data, blob.len_bytes, &key, err);
+		r = disk_key_unseal(tpm, &blob, &key, err);
 	if (r < 0)
 		return r;
 	devices_remove(rec); /* half of it may be there */

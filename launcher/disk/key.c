@@ -38,6 +38,54 @@ int disk_key_make(struct tl_sealer *tpm, struct tl_secret *ret, struct tl_error 
 	return 0;
 }
 
+static void pad_apply(const struct tl_secret *pad, const void *from, void *to)
+{
+	const uint8_t *in = from;
+	uint8_t *out = to;
+
+	for (size_t i = 0; i < DISK_KEY_BYTES; i++)
+		out[i] = in[i] ^ (uint8_t)pad->bytes[i];
+}
+
+int disk_key_seal(struct tl_sealer *tpm, const struct tl_secret *key, struct tl_buf *ret,
+		  struct tl_error *err)
+{
+	auto_secret struct tl_secret pad = { 0 };
+	uint8_t half[DISK_KEY_BYTES];
+
+	if (tl_secret_alloc_locked(&pad, DISK_KEY_BYTES) < 0)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "locked memory for the disk's key");
+	if (getrandom(pad.bytes, DISK_KEY_BYTES, 0) != DISK_KEY_BYTES)
+		return tl_fail_sys(err, TL_E_DISK_SETUP, errno, "random bytes of the kernel");
+	pad_apply(&pad, key->bytes, half);
+	if (tl_buf_append(ret, half, sizeof(half)) < 0)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "the disk's sealed key");
+	return tl_seal(tpm, &pad, ret, err);
+}
+
+int disk_key_unseal(struct tl_sealer *tpm, const struct tl_buf *sealed, struct tl_secret *ret,
+		    struct tl_error *err)
+{
+	auto_secret struct tl_secret pad = { 0 };
+	auto_secret struct tl_secret key = { 0 };
+	int r;
+
+	if (sealed->len_bytes <= DISK_KEY_BYTES)
+		return tl_fail(err, TL_E_UNSEAL, EBADMSG, "the disk's sealed key is cut off");
+	r = tl_unseal(tpm, (const uint8_t *)sealed->data + DISK_KEY_BYTES,
+		      sealed->len_bytes - DISK_KEY_BYTES, &pad, err);
+	if (r < 0)
+		return r;
+	if (pad.len_bytes != DISK_KEY_BYTES)
+		return tl_fail(err, TL_E_UNSEAL, EBADMSG, "what was sealed is no pad of the disk");
+	if (tl_secret_alloc_locked(&key, DISK_KEY_BYTES) < 0)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "locked memory for the disk's key");
+	pad_apply(&pad, sealed->data, key.bytes);
+	*ret = key;
+	key = (struct tl_secret){ 0 };
+	return 0;
+}
+
 int disk_key_lend(const struct tl_secret *key, int *ret_serial, struct tl_error *err)
 {
 	long serial = syscall(SYS_add_key, "logon", DISK_KEY_DESCRIPTION, key->bytes,

@@ -107,8 +107,8 @@ def the_cap_and_a_reset_close_it(g):
 
 
 def unsealed_by_other_tools(g):
-    """The volume key, as tpm2-tools get it out of the blob."""
-    blob = g.get("/run/teelaunch/disk.sealed")[8:]
+    """The volume key: what tpm2-tools get out of the TPM, over what lies beside it."""
+    under_pad, blob = (lambda b: (b[:32], b[40:]))(g.get("/run/teelaunch/disk.sealed"))
     private = 2 + int.from_bytes(blob[:2], "big")
     g.put("/tmp/private", blob[:private])
     g.put("/tmp/public", blob[private:])
@@ -116,9 +116,10 @@ def unsealed_by_other_tools(g):
             "'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt' && "
             "tpm2 load -Q -C parent -r private -u public -c key && "
             "tpm2 unseal -Q -c key -p pcr:sha256:0,2,4,7,8,9,12,13 -o secret")
-    key = g.get("/tmp/secret")
+    pad = g.get("/tmp/secret")
     g.check("rm /tmp/secret /tmp/key /tmp/private /tmp/public")
-    return key
+    assert len(pad) == 32 and any(under_pad) and pad != under_pad
+    return bytes(a ^ b for a, b in zip(pad, under_pad))
 
 
 def the_key_is_nowhere_to_be_seen(g):
