@@ -62,7 +62,8 @@ def fake(folder, name, text):
 class Case(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory(prefix="teelaunch-tool.")
+        # Not in $TMPDIR, which may lie where only root may look: one test isn't root's.
+        cls.folder = tempfile.TemporaryDirectory(prefix="teelaunch-tool.", dir="/var/tmp")
         cls.image = os.path.join(cls.folder.name, "image, small.raw")
         cls.attributes = os.path.join(cls.folder.name, "attributes.json")
         with open(cls.attributes, "w", encoding="utf-8") as f:
