@@ -9,6 +9,11 @@ import capabilities
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
+# What says in one line why a test failed: unittest's, cmocka's, the sanitizers'.
+REASON = re.compile(r"^(?:FAIL|ERROR): .*|^\w*(?:Error|Exception|Failure): .*|^\[  FAILED  \].*|"
+                    r"^.*error: Failure!.*|^.*ERROR: \w+Sanitizer.*|^\((?:failed|not run).*", re.M | re.I)
+REASONS_MAX, REASON_CHARS_MAX = 8, 200
+
 # A program that reports success although it left something out.
 HIDDEN_SKIP = re.compile(r"^\[  SKIPPED \]|^OK \(.*skipped=", re.M)
 
@@ -47,11 +52,21 @@ class Results:
             print("  %7.1f s  %s" % (r.took_s, r.name))
         for r in self.having(SKIPPED):
             print("\nskipped: %s\n  %s" % (r.name, r.output.strip().replace("\n", "\n  ")))
+        if self.having(FAILED):
+            print("\nwhat failed, in short:")
+        for r in self.having(FAILED):
+            print("  %s\n    %s" % (r.name, "\n    ".join(reasons(r.output))))
         for r in self.having(FAILED):
             print("\n==== FAILED: %s\n%s" % (r.name, r.output.rstrip()))
 
     def last_line(self):
         return ", ".join("%d %s" % (len(self.having(s)), s) for s in (PASSED, FAILED, SKIPPED))
+
+
+def reasons(output):
+    """The lines of a failed test's output that say why; its last line where none is known to."""
+    found = [m.group(0).strip()[:REASON_CHARS_MAX] for m in REASON.finditer(output)]
+    return found[:REASONS_MAX] or output.strip().splitlines()[-1:]
 
 
 def judge(name, is_skip, is_pass, output):

@@ -49,6 +49,12 @@ class Judging(unittest.TestCase):
         all_of_them.claim("a", [])
         self.assertEqual(all_of_them.last_line(), "1 passed, 0 failed, 0 skipped")
 
+    def test_the_short_list_says_why_a_test_failed(self):
+        said = "ok\n" * 50 + "FAIL: test_it (x.T)\n  File ...\nAssertionError: 1 != 2\n\nFAILED (failures=1)\n(failed)"
+        self.assertEqual(results.reasons(said), ["FAIL: test_it (x.T)", "AssertionError: 1 != 2", "(failed)"])
+        self.assertEqual(results.reasons("a\nand then it stopped\n"), ["and then it stopped"])
+        self.assertEqual(results.reasons(""), [])
+
 
 class Leftovers(unittest.TestCase):
     def setUp(self):

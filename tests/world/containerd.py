@@ -268,8 +268,10 @@ disabled_plugins = [%s]
             if line.split()[-1] != "Committed":
                 found.append("snapshot " + line.split()[0])
         own = self.process.pid
-        found += ["process %d (%s)" % (p, parts.read("/proc/%d/comm" % p).strip())
-                  for p in self.pids() if p != own and os.path.exists("/proc/%d" % p)]
+        for pid in self.pids():
+            with contextlib.suppress(OSError):  # it may end between the two looks
+                if pid != own:
+                    found.append("process %d (%s)" % (pid, parts.read("/proc/%d/comm" % pid).strip()))
         with open("/proc/%d/mountinfo" % own, encoding="utf-8") as f:
             found += ["mount " + line.split()[4] for line in f
                       if line.split()[4].startswith((self.folder + "/state", self.root + "/"))]

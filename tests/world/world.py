@@ -177,7 +177,7 @@ class Launch:
         """What this launch has left behind, as sentences. What ends by itself, as a shim does when its
         task is deleted, is given a moment."""
         with contextlib.suppress(parts.Failure):
-            parts.wait_until(lambda: not self.leftovers(), "nothing left", timeout_s=3)
+            parts.wait_until(lambda: not self.leftovers(), "nothing left", timeout_s=15)
         return self.leftovers()
 
     def leftovers(self):
