@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <teelaunch/cleanup.h>
@@ -122,6 +123,7 @@ static void launch_done(struct launch *l)
 	tl_launch_policy_done(&l->policy);
 	tl_findings_done(&l->findings);
 	tl_image_ref_done(&l->ref);
+	free(l->reference_shown);
 	l->containerd = tl_ctrd_close(l->containerd);
 	l->registry = tl_registry_close(l->registry);
 	l->metadata = metadata_close(l->metadata);

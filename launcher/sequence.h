@@ -50,6 +50,7 @@ struct launch {
 	size_t findings_logged; /* this many of them are in the log */
 
 	struct tl_image_ref ref;
+	char *reference_shown; /* without credentials; NULL before the attributes were read */
 	struct tl_registry *registry;
 	struct tl_resolved_image image;
 	bool has_image;

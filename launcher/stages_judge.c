@@ -97,7 +97,7 @@ static void spec_log(const struct launch *l)
 		LOG_INFO, "spec",
 		"image='%s' restart_policy=%s log_redirect=%s cmd_override=%zu env_override='%s' "
 		"mounts=%zu capabilities=%zu",
-		TL_Q(s->image_ref), tl_restart_policy_name(s->restart_policy),
+		TL_Q(l->reference_shown), tl_restart_policy_name(s->restart_policy),
 		tl_log_redirect_name(s->log_redirect), s->cmd.n, TL_Q(tl_buf_str(&names)),
 		s->mounts.n, s->added_capabilities.n);
 }
@@ -137,7 +137,10 @@ int stage_spec(struct launch *l, struct tl_error *err)
 				&l->findings);
 	l->has_spec = r == 0;
 	if (r == 0) {
-		l->report.image.reference = l->spec.image_ref;
+		l->reference_shown = tl_image_ref_shown(l->spec.image_ref);
+		if (!l->reference_shown)
+			return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "image reference");
+		l->report.image.reference = l->reference_shown;
 		spec_log(l);
 		r = tl_image_ref_parse(l->spec.image_ref, &l->ref, err);
 	}

@@ -178,6 +178,28 @@ int tl_image_ref_parse(const char *text, struct tl_image_ref *ret, struct tl_err
 	return 0;
 }
 
+char *tl_image_ref_shown(const char *text)
+{
+	static const char hidden[] = "[REDACTED]";
+	const char *scheme = strstr(text, "://"), *from = scheme ? scheme + 3 : text;
+	const char *at = strrchr(from, '@');
+	size_t kept_n = (size_t)(from - text), rest_n;
+	char *shown;
+
+	if (at && (strncmp(at, "@sha256:", 8) == 0 || strncmp(at, "@sha512:", 8) == 0))
+		at = memrchr(from, '@', (size_t)(at - from));
+	if (!at)
+		return strdup(text);
+	rest_n = strlen(at);
+	shown = malloc(kept_n + strlen(hidden) + rest_n + 1);
+	if (!shown)
+		return NULL;
+	memcpy(shown, text, kept_n);
+	memcpy(shown + kept_n, hidden, strlen(hidden));
+	memcpy(shown + kept_n + strlen(hidden), at, rest_n + 1);
+	return shown;
+}
+
 void tl_image_ref_done(struct tl_image_ref *ref)
 {
 	if (!ref)

@@ -6,6 +6,10 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
+
+#include <teelaunch/cleanup.h>
+#include <teelaunch/image_ref.h>
 
 #define REDACTED "[REDACTED]"
 
@@ -56,10 +60,12 @@ static const char *ita_key(const struct explain *e)
 static json_t *spec_json(const struct explain *e)
 {
 	const struct tl_launch_spec *s = &e->spec;
+	auto_free char *shown =
+		e->are_values_shown ? strdup(s->image_ref) : tl_image_ref_shown(s->image_ref);
 
 	return json_pack("{sb sb ss ss so so ss so so ss ss so so ss ss so sb sb}", "fake_verifier",
-			 false, "install_gpu_driver", s->is_gpu_driver_wanted, "image_ref",
-			 s->image_ref, "restart_policy", tl_restart_policy_name(s->restart_policy),
+			 false, "install_gpu_driver", s->is_gpu_driver_wanted, "image_ref", shown,
+			 "restart_policy", tl_restart_policy_name(s->restart_policy),
 			 "impersonate_service_accounts", strings(&s->impersonate_service_accounts),
 			 "signed_image_repos", strings(&s->signed_image_repos), "monitoring",
 			 tl_monitoring_name(s->monitoring), "cmd", strings(&s->cmd), "envs",

@@ -11,6 +11,7 @@
 
 #include <teelaunch/buf.h>
 #include <teelaunch/cleanup.h>
+#include <teelaunch/image_ref.h>
 
 #define VALUE_COLUMNS   36
 #define VALUE_BYTES_MAX (64 * 1024)
@@ -64,7 +65,9 @@ static void show_shm(struct tl_buf *b, const struct tl_launch_spec *s)
 
 static void show_image(struct tl_buf *b, const struct tl_launch_spec *s)
 {
-	(void)tl_buf_append_str(b, s->image_ref);
+	auto_free char *shown = tl_image_ref_shown(s->image_ref);
+
+	(void)tl_buf_append_str(b, shown ? shown : "");
 }
 
 static void show_restart(struct tl_buf *b, const struct tl_launch_spec *s)

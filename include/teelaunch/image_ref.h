@@ -25,5 +25,13 @@ struct tl_image_ref {
  * doesn't repeat the reference: it may hold a credential by mistake.
  */
 int tl_image_ref_parse(const char *text, struct tl_image_ref *ret, struct tl_error *err);
+
+/**
+ * A reference as it may be shown: credentials, which don't belong there (what stands before an '@'
+ * that begins no digest), are replaced. @text may be any text.
+ *
+ * Returns a string for the caller to free(); NULL without memory.
+ */
+char *tl_image_ref_shown(const char *text);
 void tl_image_ref_done(struct tl_image_ref *ref);
 #define auto_image_ref __attribute__((cleanup(tl_image_ref_done)))

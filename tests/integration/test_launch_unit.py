@@ -91,6 +91,13 @@ class Unit(launch_case.LaunchCase):
         self.assertTrue([line for line in lines if "\\' code=TL0000" in line])
         self.assertFalse([line for line in lines if re.search(r"[^\\]' code=TL0000", line)])
 
+    def test_credentials_in_the_reference_are_not_shown(self):
+        """TL_E_IMAGE_REF"""
+        launch = self.world.launch({"tee-image-reference": "joe:hunter2@127.0.0.1:1/x:1"})
+        report = self.assert_end(launch, 1, "denied", "TL0308")
+        self.assertEqual(report["image"]["reference"], "[REDACTED]@127.0.0.1:1/x:1")
+        self.assertNotIn("hunter2", launch.console + launch.stderr)
+
     def findings(self, launch):
         """The codes of the finding lines of the log, in their order."""
         return re.findall(r"event=finding .*?code=(TL\d{4})", launch.stderr)

@@ -43,6 +43,27 @@ static void a_reference_is_taken_apart(void **state)
 	}
 }
 
+static void credentials_in_a_reference_are_not_shown(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "joe:pw@h/p:t", "[REDACTED]@h/p:t" },
+		{ "https://joe:pw@h/p:t", "https://[REDACTED]@h/p:t" },
+		{ "joe:p@w@h/p@sha256:" HEX64, "[REDACTED]@h/p@sha256:" HEX64 },
+		{ "joe:pw@", "[REDACTED]@" },
+		{ "joe@sha256:x@h/p:t", "[REDACTED]@h/p:t" },
+		{ "h/p:t@sha512:x", "h/p:t@sha512:x" },
+		{ "h/p:t", "h/p:t" },
+		{ "", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		auto_free char *shown = tl_image_ref_shown(cases[i][0]);
+
+		assert_string_equal(shown, cases[i][1]);
+	}
+}
+
 static void a_reference_that_lacks_something_is_refused_without_repeating_it(void **state)
 {
 	static const char *const cases[] = {
@@ -336,6 +357,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_reference_is_taken_apart),
+		cmocka_unit_test(credentials_in_a_reference_are_not_shown),
 		cmocka_unit_test(a_reference_that_lacks_something_is_refused_without_repeating_it),
 		cmocka_unit_test(a_reference_is_bounded),
 		cmocka_unit_test(an_image_configuration_is_read),

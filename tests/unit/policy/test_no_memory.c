@@ -227,6 +227,14 @@ static int call_image_ref(void)
 	return r;
 }
 
+static int call_image_ref_shown(void)
+{
+	auto_free char *plain = tl_image_ref_shown("h/p:t");
+	auto_free char *hidden = plain ? tl_image_ref_shown("joe:pw@h/p:t") : NULL;
+
+	return hidden ? 0 : -ENOMEM;
+}
+
 static int call_merge(void)
 {
 	auto_strv struct tl_strv image = { 0 }, env = { 0 };
@@ -254,6 +262,7 @@ static void any_allocation_may_fail(void **state)
 	assert_int_equal(every_allocation_fails(call_verdict), -EPERM);
 	assert_int_equal(every_allocation_fails(call_image_config), 0);
 	assert_int_equal(every_allocation_fails(call_image_ref), 0);
+	assert_int_equal(every_allocation_fails(call_image_ref_shown), 0);
 	assert_int_equal(every_allocation_fails(call_merge), 0);
 	assert_int_equal(every_allocation_fails(call_disk_space), -EPERM);
 }
