@@ -40,7 +40,10 @@ enum tl_monitoring {
 	TL_MONITORING_ALL,
 };
 
-/* A tmpfs in the container. */
+#define TL_DEV_SHM_DEFAULT_KB 65536
+
+/* A tmpfs in the container, always mounted with these. */
+#define TL_MOUNT_OPTIONS "nosuid", "noexec", "nodev"
 struct tl_mount {
 	char *destination;   /* absolute and lexically clean: checked, measured and used as is */
 	uint64_t size_bytes; /* 0: the kernel's default, half of the memory */
@@ -62,7 +65,7 @@ struct tl_launch_spec {
 	struct tl_strv signed_image_repos;
 	struct tl_strv added_capabilities; /* "CAP_..." */
 	struct tl_mounts mounts;           /* in the order of the key */
-	uint64_t dev_shm_size_kb;          /* 0: no override; at most INT64_MAX */
+	uint64_t dev_shm_size_kb;          /* 0: the default; at most INT64_MAX */
 	const char *gca_address;           /* static; "" is the client's default */
 	char *ita_region;                  /* NULL: no ITA; else non-empty */
 	struct tl_secret ita_api_key;

@@ -16,6 +16,8 @@
 #define OOM_SCORE_ADJ       1000 /* the workload goes before the launcher */
 #define OPTIONS_MAX         8
 #define DEV_SHM_DESTINATION "/dev/shm"
+#define TEXT_OF(number)     #number
+#define TEXT(macro)         TEXT_OF(macro)
 
 static void json_freep(json_t **j)
 {
@@ -58,7 +60,7 @@ static const struct mount_row base_mounts[] = {
 	{ DEV_SHM_DESTINATION,
 	  "tmpfs",
 	  "shm",
-	  { "nosuid", "noexec", "nodev", "mode=1777", "size=65536k" } },
+	  { "nosuid", "noexec", "nodev", "mode=1777", "size=" TEXT(TL_DEV_SHM_DEFAULT_KB) "k" } },
 	{ "/dev/mqueue", "mqueue", "mqueue", { "nosuid", "noexec", "nodev" } },
 	{ "/sys", "sysfs", "sysfs", { "nosuid", "noexec", "nodev", "ro" } },
 	{ "/run", "tmpfs", "tmpfs", { "nosuid", "strictatime", "mode=755", "size=65536k" } },
@@ -223,9 +225,7 @@ static int base_mount_add(json_t *mounts, const struct mount_row *row, uint64_t 
 
 static int operator_mount_add(json_t *mounts, const struct tl_mount *m)
 {
-	struct mount_row row = {
-		m->destination, "tmpfs", "tmpfs", { "nosuid", "noexec", "nodev" }
-	};
+	struct mount_row row = { m->destination, "tmpfs", "tmpfs", { TL_MOUNT_OPTIONS } };
 	auto_strv struct tl_strv text = { 0 };
 
 	if (m->size_bytes) {
