@@ -171,22 +171,41 @@ static json_t *tpm_attestation(const struct tl_evidence *e)
 
 /* --- the body ----------------------------------------------------------------------------- */
 
-/* Always one entity, as the service expects; image signatures will go into it. */
-static json_t *signed_entities(void)
+static json_t *signature_json(const struct tl_image_signature *s)
 {
-	return json_pack("[{}]");
+	json_auto_t *object = json_object();
+
+	return put_bytes(object, "payload", &s->payload) &&
+			       put_bytes(object, "signature", &s->signature)
+		       ? json_incref(object)
+		       : NULL;
 }
 
-static bool put_rest(json_t *body, enum tl_verifier_api api, const struct tl_token_options *options)
+/* Always one entity, as the service expects; empty without signatures. */
+static json_t *signed_entities(const struct tl_image_signatures *signatures)
+{
+	json_auto_t *list = json_array();
+
+	if (!signatures || !signatures->n)
+		return json_pack("[{}]");
+	for (size_t i = 0; i < signatures->n; i++)
+		if (json_array_append_new(list, signature_json(&signatures->items[i])) < 0)
+			return NULL;
+	return json_pack("[{s:O}]", "containerImageSignatures", list);
+}
+
+static bool put_rest(json_t *body, enum tl_verifier_api api,
+		     const struct tl_image_signatures *signatures,
+		     const struct tl_token_options *options)
 {
 	json_t *info;
 
 	if (api == TL_VERIFIER_CONFIDENTIAL_SPACE)
-		return put(body, "signedEntities", signed_entities()) &&
+		return put(body, "signedEntities", signed_entities(signatures)) &&
 		       put(body, "options", gca_space_options(options));
 	info = json_object();
 	return put(body, "confidentialSpaceInfo", info) &&
-	       put(info, "signedEntities", signed_entities()) &&
+	       put(info, "signedEntities", signed_entities(signatures)) &&
 	       put(body, "tokenOptions", gca_token_options(options));
 }
 
@@ -211,15 +230,17 @@ static int dump_into(const char *text, size_t n, void *buf)
 
 int gca_verify_body(enum tl_verifier_api api, const char *challenge,
 		    const struct tl_secret *principals, size_t n_principals,
-		    const struct tl_evidence *evidence, const struct tl_token_options *options,
-		    struct tl_buf *ret, struct tl_error *err)
+		    const struct tl_evidence *evidence,
+		    const struct tl_image_signatures *signatures,
+		    const struct tl_token_options *options, struct tl_buf *ret,
+		    struct tl_error *err)
 {
 	json_auto_t *body = json_object();
 	json_auto_t *tokens = json_array();
 	bool is_complete = put(body, "challenge", json_string(challenge)) &&
 			   put_principals(body, tokens, principals, n_principals) &&
 			   put(body, "tpmAttestation", tpm_attestation(evidence)) &&
-			   put_rest(body, api, options);
+			   put_rest(body, api, signatures, options);
 	json_t *token;
 	size_t i;
 	int r;

@@ -22,10 +22,13 @@ json_t *gca_token_options(const struct tl_token_options *o);
 /**
  * @challenge   its resource name
  * @principals  identity tokens, @n_principals of them
+ * @signatures  of the image; NULL = none
  * @ret         an empty buffer; wipe it (tl_buf_done), it holds the tokens
  * TL_E_NO_MEMORY, or TL_E_VERIFIER_REFUSED when the evidence is larger than GCA_REQUEST_MAX_BYTES.
  */
 int gca_verify_body(enum tl_verifier_api api, const char *challenge,
 		    const struct tl_secret *principals, size_t n_principals,
-		    const struct tl_evidence *evidence, const struct tl_token_options *options,
-		    struct tl_buf *ret, struct tl_error *err);
+		    const struct tl_evidence *evidence,
+		    const struct tl_image_signatures *signatures,
+		    const struct tl_token_options *options, struct tl_buf *ret,
+		    struct tl_error *err);

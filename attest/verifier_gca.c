@@ -45,6 +45,7 @@ struct round {
 	size_t nonce_len;
 	struct tl_secret principals[PRINCIPALS_MAX];
 	struct tl_evidence evidence;
+	struct tl_image_signatures signatures;
 };
 
 static void round_done(struct round *r)
@@ -54,6 +55,7 @@ static void round_done(struct round *r)
 	for (size_t i = 0; i < PRINCIPALS_MAX; i++)
 		tl_secret_done(&r->principals[i]);
 	tl_evidence_done(&r->evidence);
+	tl_image_signatures_done(&r->signatures);
 }
 #define auto_round __attribute__((cleanup(round_done)))
 
@@ -336,7 +338,7 @@ static int verify(const struct round *o, struct tl_attest_result *ret, struct tl
 		.method = "POST", .field = "challenge", .resource = o->challenge, .body = &body
 	};
 	int r = gca_verify_body(o->g->api, o->challenge, o->principals, s->n_principals,
-				&o->evidence, o->attempt->options, &body, err);
+				&o->evidence, &o->signatures, o->attempt->options, &body, err);
 
 	if (r < 0)
 		return r;
@@ -364,6 +366,8 @@ static int gca_attempt(void *impl, const struct verifier_attempt *a, struct tl_a
 	if (r == 0)
 		r = a->sources->collect(a->sources->collect_ctx, o.nonce, o.nonce_len, &o.evidence,
 					err);
+	if (r == 0 && a->sources->signatures)
+		r = a->sources->signatures(a->sources->signatures_ctx, &o.signatures, err);
 	return r == 0 ? verify(&o, ret, err) : r;
 }
 

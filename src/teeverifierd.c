@@ -184,9 +184,11 @@ static void on_decided(void *ctx, const struct verifier_decision *d)
 	tl_log_event(
 		d->is_accepted ? LOG_INFO : LOG_WARNING, "verifier.decided",
 		"verdict=%s codes='%s' hwmodel='%s' instance='%s' image='%s' machine_image='%s' "
-		"took_ms=%" PRIu64 " reason='%s'",
+		"signatures=%zu signatures_dropped=%zu signature_problem='%s' took_ms=%" PRIu64
+		" reason='%s'",
 		d->is_accepted ? "accepted" : "refused", d->codes, d->anchor, d->instance, d->image,
-		d->machine_image, d->took_ms, d->reason);
+		d->machine_image, d->signatures, d->signatures_dropped, d->signature_problem,
+		d->took_ms, d->reason);
 }
 
 static int port_write(const char *path, uint16_t port, struct tl_error *err)

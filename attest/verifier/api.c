@@ -132,21 +132,27 @@ static int serve_challenge(struct api *api, const struct api_request *req,
 			  NO_STORE, ret, err);
 }
 
-/* What was sent but not looked at is said, so that nobody takes silence for consent. */
-static json_t *partial_errors(const struct api *api, const struct verify_request *req)
+#define RPC_INVALID_ARGUMENT 3 /* google.rpc.Code */
+#define RPC_UNIMPLEMENTED    12
+
+static void partial_error_add(json_t *list, int code, const char *message)
+{
+	(void)json_array_append_new(list,
+				    json_pack("{s:i, s:s}", "code", code, "message", message));
+}
+
+/* What was sent but not looked at, or dropped, is said: nobody shall take silence for consent. */
+static json_t *partial_errors(const struct api *api, const struct verify_request *req,
+			      const struct checked_evidence *ev)
 {
 	json_t *list = json_array();
 
-	if (req->signatures_n)
-		(void)json_array_append_new(
-			list, json_pack("{s:i, s:s}", "code", 12, "message",
-					"container image signatures are not checked by this "
-					"verifier; the token says nothing about them"));
+	for (size_t i = 0; i < ev->signatures.problems.n; i++)
+		partial_error_add(list, RPC_INVALID_ARGUMENT, ev->signatures.problems.items[i]);
 	if (req->id_tokens_n && !api->rules.identity)
-		(void)json_array_append_new(
-			list, json_pack("{s:i, s:s}", "code", 12, "message",
-					"identity tokens are not checked by this verifier; "
-					"google_service_accounts is empty"));
+		partial_error_add(list, RPC_UNIMPLEMENTED,
+				  "identity tokens are not checked by this verifier; "
+				  "google_service_accounts is empty");
 	return list;
 }
 
@@ -164,7 +170,7 @@ static int token_issue(struct api *api, const struct verify_request *req,
 	if (r < 0)
 		return r;
 	reply = json_pack("{s:s}", field, token.bytes);
-	partial = partial_errors(api, req);
+	partial = partial_errors(api, req, ev);
 	if (json_array_size(partial) && reply)
 		(void)json_object_set(reply, "partialErrors", partial);
 	json_decref(partial);
@@ -187,6 +193,10 @@ static void decision_report(const struct api *api, const struct refusals *refusa
 		.instance = ev->ak.instance.name,
 		.image = ev->launch.image_digest ? ev->launch.image_digest : "",
 		.machine_image = ev->image ? ev->image->version : "",
+		.signatures = ev->signatures.n,
+		.signatures_dropped = ev->signatures.dropped,
+		.signature_problem =
+			ev->signatures.problems.n ? ev->signatures.problems.items[0] : "",
 		.took_ms = api->clock_ms() - started_ms,
 	};
 

@@ -42,7 +42,26 @@ static json_t *variables_json(const struct tl_kvs *v)
 	return object;
 }
 
-static json_t *container_json(const struct launch_claims *l)
+/* The service's form: token-claims, "container_image_signatures". */
+static json_t *signatures_json(const struct checked_signatures *s)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < s->n; i++) {
+		const struct checked_signature *item = &s->items[i];
+		json_t *object = json_pack("{s:s, s:s, s:s}", "key_id", item->key_id, "signature",
+					   item->signature, "signature_algorithm", item->algorithm);
+
+		if (json_array_append_new(array, object) < 0) {
+			json_decref(array);
+			return NULL;
+		}
+	}
+	return array;
+}
+
+static json_t *container_json(const struct launch_claims *l,
+			      const struct checked_signatures *signatures)
 {
 	json_t *c = json_object();
 	int r = 0;
@@ -55,6 +74,8 @@ static json_t *container_json(const struct launch_claims *l)
 	put(c, "env", variables_json(&l->env), &r);
 	put(c, "cmd_override", strings_json(&l->override_args), &r);
 	put(c, "env_override", variables_json(&l->override_env), &r);
+	if (signatures->n)
+		put(c, "image_signatures", signatures_json(signatures), &r);
 	if (r == 0)
 		return c;
 	json_decref(c);
@@ -86,7 +107,7 @@ static json_t *submods_json(const struct checked_evidence *ev)
 	json_t *s = json_object();
 	int r = 0;
 
-	put(s, "container", container_json(&ev->launch), &r);
+	put(s, "container", container_json(&ev->launch, &ev->signatures), &r);
 	put(s, "confidential_space",
 	    json_pack("{s:{s:b}}", "monitoring_enabled", "memory", ev->launch.is_memory_monitored),
 	    &r);

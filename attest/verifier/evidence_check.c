@@ -7,6 +7,7 @@ void checked_evidence_done(struct checked_evidence *e)
 {
 	ak_identity_done(&e->ak);
 	launch_claims_done(&e->launch);
+	checked_signatures_done(&e->signatures);
 	tl_strv_done(&e->service_accounts);
 	*e = (struct checked_evidence){ 0 };
 }
@@ -62,6 +63,10 @@ void evidence_check(const struct evidence_rules *rules, const struct verify_requ
 	quotes_check(req, nonce, nonce_n, ret->ak.key, refusals);
 	firmware_check(rules, req, ret, refusals);
 	launch_log_check(req, &ret->launch, refusals);
+	if (ret->launch.image_digest &&
+	    image_signatures_check(&req->signatures, ret->launch.image_digest, &ret->signatures) <
+		    0)
+		refuse(refusals, TL_E_NO_MEMORY, "memory for image signatures");
 	if (rules->identity)
 		identities_check(rules->identity, req, audience, now_s, ret, refusals);
 }

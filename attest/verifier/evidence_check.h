@@ -13,6 +13,7 @@
 #include "boot_claims.h"
 #include "identity.h"
 #include "image_check.h"
+#include "image_signatures.h"
 #include "launch_log.h"
 #include "quote.h"
 #include "refusals.h"
@@ -31,7 +32,8 @@ struct checked_evidence {
 	struct boot_claims boot;
 	const struct image_reference *image; /* borrowed from the rules; NULL: not judged */
 	struct launch_claims launch;
-	struct tl_strv service_accounts; /* empty without identity rules */
+	struct checked_signatures signatures; /* of the measured image; others are dropped */
+	struct tl_strv service_accounts;      /* empty without identity rules */
 };
 void checked_evidence_done(struct checked_evidence *e);
 #define auto_checked_evidence __attribute__((cleanup(checked_evidence_done)))

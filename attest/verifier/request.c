@@ -54,22 +54,57 @@ static int parse_credentials(const json_t *v, const char *path, void *ctx, struc
 	return fields_parse(v, path, fields, TL_ARRAY_SIZE(fields), ctx, err);
 }
 
-/* Signatures of the image: shape only. */
+/* Signatures of the image: read here, judged when the image's digest is known. */
+
+struct signature_bytes {
+	struct tl_buf payload;
+	struct tl_buf signature;
+};
+
+static int parse_payload(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return base64_parse(v, path, &((struct signature_bytes *)ctx)->payload, err);
+}
+
+static int parse_image_signature(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return base64_parse(v, path, &((struct signature_bytes *)ctx)->signature, err);
+}
+
+static int signature_add(const struct signature_bytes *b, const char *path,
+			 struct verify_request *ret, struct tl_error *err)
+{
+	const struct tl_blob payload = { b->payload.data, b->payload.len_bytes };
+	const struct tl_blob signature = { b->signature.data, b->signature.len_bytes };
+	int r = tl_image_signatures_add(&ret->signatures, &payload, &signature);
+
+	if (r == -ENOBUFS)
+		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
+			       "'%s': at most %d signatures with %d bytes together are read", path,
+			       TL_SIGNATURES_MAX, TL_SIGNATURES_MAX_BYTES);
+	return r < 0 ? tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for '%s'", path) : 0;
+}
 
 static int parse_signature(const json_t *v, const char *path, void *ctx, struct tl_error *err)
 {
-	struct verify_request *r = ctx;
+	static const struct field fields[] = {
+		{ "payload", parse_payload, false },
+		{ "signature", parse_image_signature, false },
+	};
+	struct signature_bytes b = { .payload = { .max_bytes = TL_SIGNATURE_PAYLOAD_MAX_BYTES },
+				     .signature = { .max_bytes = TL_SIGNATURE_MAX_BYTES } };
+	int r = fields_parse(v, path, fields, TL_ARRAY_SIZE(fields), &b, err);
 
-	if (!json_is_object(v))
-		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL, "'%s' must be a JSON object",
-			       path);
-	r->signatures_n++;
-	return 0;
+	if (r == 0)
+		r = signature_add(&b, path, ctx, err);
+	tl_buf_done(&b.payload);
+	tl_buf_done(&b.signature);
+	return r;
 }
 
 static int parse_signatures(const json_t *v, const char *path, void *ctx, struct tl_error *err)
 {
-	return elements_parse(v, path, REQUEST_SIGNATURES_MAX, parse_signature, ctx, err);
+	return elements_parse(v, path, TL_SIGNATURES_MAX, parse_signature, ctx, err);
 }
 
 static int parse_signed_entity(const json_t *v, const char *path, void *ctx, struct tl_error *err)
@@ -83,7 +118,7 @@ static int parse_signed_entity(const json_t *v, const char *path, void *ctx, str
 
 static int parse_signed_entities(const json_t *v, const char *path, void *ctx, struct tl_error *err)
 {
-	return elements_parse(v, path, REQUEST_SIGNATURES_MAX, parse_signed_entity, ctx, err);
+	return elements_parse(v, path, REQUEST_ENTITIES_MAX, parse_signed_entity, ctx, err);
 }
 
 static int parse_space_info(const json_t *v, const char *path, void *ctx, struct tl_error *err)
@@ -412,6 +447,7 @@ struct verify_request *verify_request_free(struct verify_request *r)
 	tl_buf_done(&r->firmware_log);
 	tl_buf_done(&r->launch_log);
 	tl_buf_done(&r->ak_cert);
+	tl_image_signatures_done(&r->signatures);
 	tl_strv_done(&r->nonces);
 	free(r->banks);
 	free(r->id_tokens);

@@ -13,6 +13,7 @@
 #include <teelaunch/buf.h>
 #include <teelaunch/digest.h>
 #include <teelaunch/error.h>
+#include <teelaunch/image_signature.h>
 #include <teelaunch/secret.h>
 #include <teelaunch/str.h>
 
@@ -21,7 +22,7 @@
 #define REQUEST_CHAIN_MAX        8
 #define REQUEST_ID_TOKENS_MAX    16
 #define REQUEST_ID_TOKEN_MAX     (16 * 1024)
-#define REQUEST_SIGNATURES_MAX   1024
+#define REQUEST_ENTITIES_MAX     16
 #define REQUEST_CERT_MAX         (16 * 1024)
 #define REQUEST_QUOTE_MAX        1024 /* a TPMS_ATTEST over all banks has some 200 bytes */
 #define REQUEST_SIGNATURE_MAX    1024 /* RSA 4096: 520 bytes */
@@ -52,15 +53,15 @@ struct bank_evidence {
 };
 
 struct verify_request {
-	char *challenge;             /* its name; NULL if the body has none */
-	struct tl_secret *id_tokens; /* compact JWTs */
-	size_t id_tokens_n;          /* at most REQUEST_ID_TOKENS_MAX */
-	size_t signatures_n;         /* container image signatures: counted, not checked */
-	struct bank_evidence *banks; /* in the order of the request, none twice */
-	size_t banks_n;              /* 1..REQUEST_BANKS_MAX */
-	struct tl_buf firmware_log;  /* TCG crypto-agile log */
-	struct tl_buf launch_log;    /* CEL */
-	struct tl_buf ak_cert;       /* DER */
+	char *challenge;                        /* its name; NULL if the body has none */
+	struct tl_secret *id_tokens;            /* compact JWTs */
+	size_t id_tokens_n;                     /* at most REQUEST_ID_TOKENS_MAX */
+	struct tl_image_signatures signatures;  /* of the container image; none twice */
+	struct bank_evidence *banks;            /* in the order of the request, none twice */
+	size_t banks_n;                         /* 1..REQUEST_BANKS_MAX */
+	struct tl_buf firmware_log;             /* TCG crypto-agile log */
+	struct tl_buf launch_log;               /* CEL */
+	struct tl_buf ak_cert;                  /* DER */
 	struct tl_buf chain[REQUEST_CHAIN_MAX]; /* DER, the AK's issuer first */
 	size_t chain_n;
 	char *audience; /* never NULL: the default is filled in; "" if only nonces were given */

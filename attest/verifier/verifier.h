@@ -22,6 +22,9 @@ struct verifier_decision {
 	const char *instance;      /* name in the AK's certificate, or "" */
 	const char *image;         /* measured image digest, or ""; meaningless if refused */
 	const char *machine_image; /* version of the VM image that booted, or "" */
+	size_t signatures;         /* of the container image, good ones */
+	size_t signatures_dropped;
+	const char *signature_problem; /* of the first one dropped, or "" */
 	uint64_t took_ms;
 };
 

@@ -12,6 +12,7 @@
 #include <teelaunch/cancel.h>
 #include <teelaunch/error.h>
 #include <teelaunch/evidence.h>
+#include <teelaunch/image_signature.h>
 #include <teelaunch/jwt.h>
 #include <teelaunch/secret.h>
 #include <teelaunch/str.h>
@@ -56,6 +57,10 @@ struct tl_attest_sources {
 	int (*collect)(void *ctx, const void *nonce, size_t n, struct tl_evidence *ret,
 		       struct tl_error *err);
 	void *collect_ctx;
+	/* The image's signatures as they are now, sent along; NULL = none. @ret is an empty list,
+	 * set on success only; the client frees it. Asks nobody: it must not block. */
+	int (*signatures)(void *ctx, struct tl_image_signatures *ret, struct tl_error *err);
+	void *signatures_ctx;
 };
 
 /* What kind of token (vectors/token-options.json). Borrowed during the call. */

@@ -130,7 +130,8 @@ static void evidence_make(struct tl_evidence *e)
 	"\"tcgEventLog\":\"bG9n\",\"canonicalEventLog\":\"//79\",\"akCert\":\"Y2VydA==\","         \
 	"\"certChain\":[\"aXNzdWVy\"]}"
 
-static void body_is(enum tl_verifier_api api, size_t n_principals, const char *expect)
+static void body_is(enum tl_verifier_api api, size_t n_principals,
+		    const struct tl_image_signatures *signatures, const char *expect)
 {
 	struct tl_secret principals[2] = { 0 };
 	const struct tl_token_options options = { .audience = "a", .token_type = "OIDC" };
@@ -144,7 +145,8 @@ static void body_is(enum tl_verifier_api api, size_t n_principals, const char *e
 	tl_secret_set(&principals[0], "one.a.b", 7);
 	tl_secret_set(&principals[1], "two.a.b", 7);
 	assert_int_equal(gca_verify_body(api, "projects/p/locations/r/challenges/c", principals,
-					 n_principals, &evidence, &options, &body, NULL),
+					 n_principals, &evidence, signatures, &options, &body,
+					 NULL),
 			 0);
 	got = json_loadb(tl_buf_str(&body), body.len_bytes, 0, NULL);
 	if (!json_equal(got, wanted))
@@ -156,7 +158,7 @@ static void body_is(enum tl_verifier_api api, size_t n_principals, const char *e
 static void the_body_of_verify_confidential_space_is_exact(void **state)
 {
 	(void)state;
-	body_is(TL_VERIFIER_CONFIDENTIAL_SPACE, 2,
+	body_is(TL_VERIFIER_CONFIDENTIAL_SPACE, 2, NULL,
 		"{\"challenge\":\"projects/p/locations/r/challenges/c\",\"gcpCredentials\":"
 		"{\"serviceAccountIdTokens\":[\"one.a.b\",\"two.a.b\"]},\"signedEntities\":[{}]"
 		"," QUOTES
@@ -166,9 +168,39 @@ static void the_body_of_verify_confidential_space_is_exact(void **state)
 static void the_body_of_verify_attestation_is_exact(void **state)
 {
 	(void)state;
-	body_is(TL_VERIFIER_ATTESTATION, 0,
+	body_is(TL_VERIFIER_ATTESTATION, 0, NULL,
 		"{\"challenge\":\"projects/p/locations/r/challenges/c\",\"gcpCredentials\":{},"
 		"\"confidentialSpaceInfo\":{\"signedEntities\":[{}]}," QUOTES
+		",\"tokenOptions\":{\"audience\":\"a\",\"tokenType\":1}}");
+}
+
+#define SIGNED                                                                                     \
+	"\"signedEntities\":[{\"containerImageSignatures\":[{\"payload\":\"e30=\",\"signature\":"  \
+	"\"//4=\"},{\"payload\":\"W10=\",\"signature\":\"//4=\"}]}]"
+
+static void image_signatures_are_one_signed_entity(void **state)
+{
+	static const uint8_t bytes[] = { 0xff, 0xfe };
+	const struct tl_blob payloads[] = { { (uint8_t *)(uintptr_t) "{}", 2 },
+					    { (uint8_t *)(uintptr_t) "[]", 2 } };
+	const struct tl_blob signature = { (uint8_t *)(uintptr_t)bytes, 2 };
+	auto_image_signatures struct tl_image_signatures none = { 0 };
+	auto_image_signatures struct tl_image_signatures two = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(tl_image_signatures_add(&two, &payloads[i], &signature), 0);
+	body_is(TL_VERIFIER_CONFIDENTIAL_SPACE, 0, &none,
+		"{\"challenge\":\"projects/p/locations/r/challenges/c\",\"gcpCredentials\":{},"
+		"\"signedEntities\":[{}]," QUOTES
+		",\"options\":{\"audience\":\"a\",\"tokenProfile\":1,\"signatureType\":1}}");
+	body_is(TL_VERIFIER_CONFIDENTIAL_SPACE, 0, &two,
+		"{\"challenge\":\"projects/p/locations/r/challenges/"
+		"c\",\"gcpCredentials\":{}," SIGNED "," QUOTES
+		",\"options\":{\"audience\":\"a\",\"tokenProfile\":1,\"signatureType\":1}}");
+	body_is(TL_VERIFIER_ATTESTATION, 0, &two,
+		"{\"challenge\":\"projects/p/locations/r/challenges/c\",\"gcpCredentials\":{},"
+		"\"confidentialSpaceInfo\":{" SIGNED "}," QUOTES
 		",\"tokenOptions\":{\"audience\":\"a\",\"tokenType\":1}}");
 }
 
@@ -182,7 +214,7 @@ static void evidence_above_the_limit_is_refused_by_name(void **state)
 
 	(void)state;
 	assert_int_equal(tl_blob_set(&evidence.cel, huge, GCA_REQUEST_MAX_BYTES), 0);
-	assert_true(gca_verify_body(TL_VERIFIER_ATTESTATION, "projects/p", NULL, 0, &evidence,
+	assert_true(gca_verify_body(TL_VERIFIER_ATTESTATION, "projects/p", NULL, 0, &evidence, NULL,
 				    &options, &body, &err) < 0);
 	assert_int_equal(err.code, TL_E_VERIFIER_REFUSED);
 	assert_int_equal(body.len_bytes, 0);
@@ -354,6 +386,7 @@ int main(void)
 		cmocka_unit_test(the_older_call_names_the_token_type_by_its_number),
 		cmocka_unit_test(the_body_of_verify_confidential_space_is_exact),
 		cmocka_unit_test(the_body_of_verify_attestation_is_exact),
+		cmocka_unit_test(image_signatures_are_one_signed_entity),
 		cmocka_unit_test(evidence_above_the_limit_is_refused_by_name),
 		cmocka_unit_test(a_status_becomes_its_code),
 		cmocka_unit_test(the_services_words_are_shown_escaped_and_without_tokens),

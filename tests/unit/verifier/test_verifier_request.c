@@ -54,7 +54,7 @@ static void a_whole_request_is_read(void **state)
 	assert_string_equal(r->challenge, "c");
 	assert_int_equal(r->id_tokens_n, 1);
 	assert_string_equal(r->id_tokens[0].bytes, "a.b.c");
-	assert_int_equal(r->signatures_n, 0);
+	assert_int_equal(r->signatures.n, 0);
 	assert_int_equal(r->banks_n, 1);
 	assert_int_equal(r->banks[0].hash, TL_SHA256);
 	assert_int_equal(r->banks[0].pcrs.mask, 1 << 23 | 1);
@@ -93,6 +93,27 @@ static void verify_attestation_has_its_own_fields(void **state)
 	assert_int_equal(
 		verify_request_parse(REQUEST_ATTESTATION, body, sizeof(body) - 1, &r, NULL), 0);
 	refused(body, TL_E_VERIFY_REQUEST, "'confidentialSpaceInfo'");
+}
+
+#define SIGNATURES(list)                                                                           \
+	"{" TPM(BANK) ",\"signedEntities\":[{\"containerImageSignatures\":[" list "]},{}]}"
+
+static void signatures_are_read_with_their_limits(void **state)
+{
+	auto_verify_request struct verify_request *r =
+		parse(SIGNATURES("{\"payload\":\"e30=\",\"signature\":\"c2ln\"},"
+				 "{\"payload\":\"e30=\",\"signature\":\"c2ln\"}"),
+		      NULL);
+
+	(void)state;
+	assert_non_null(r);
+	assert_int_equal(r->signatures.n, 1); /* the same one twice is one */
+	assert_memory_equal(r->signatures.items[0].payload.bytes, "{}", 2);
+	assert_memory_equal(r->signatures.items[0].signature.bytes, "sig", 3);
+	refused(SIGNATURES("{\"payload\":\"e30\"}"), TL_E_VERIFY_REQUEST,
+		"containerImageSignatures[0].payload'");
+	refused(SIGNATURES("{\"key\":\"\"}"), TL_E_VERIFY_REQUEST, "[0].key'");
+	refused(SIGNATURES("7"), TL_E_VERIFY_REQUEST, "containerImageSignatures[0]'");
 }
 
 static void what_is_wrong_is_named(void **state)
@@ -182,6 +203,7 @@ int main(void)
 		cmocka_unit_test(a_whole_request_is_read),
 		cmocka_unit_test(the_default_audience_is_for_requests_without_audience_and_nonce),
 		cmocka_unit_test(verify_attestation_has_its_own_fields),
+		cmocka_unit_test(signatures_are_read_with_their_limits),
 		cmocka_unit_test(what_is_wrong_is_named),
 		cmocka_unit_test(a_bank_is_read_strictly),
 		cmocka_unit_test(blobs_have_their_limits),
