@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <teelaunch/cancel.h>
@@ -28,6 +29,8 @@ struct launch_options {
 	const char *content_dir; /* on the file system that will hold the image: space check */
 	const char *disk;        /* "protected" or "unprotected" */
 	const char *root;        /* "verity": the measured root and nothing else; or "any" */
+	bool is_firewall_on;     /* false: what may come in from the network is not ours to say */
+	struct tl_strv firewall_also; /* ports that are open all the time: "22/tcp" */
 	uint64_t first_token_budget_ms;
 	/* What the workload may spend by the token socket (teelaunch/token_server.h). */
 	uint64_t token_rate, token_burst, token_cache_ms;

@@ -33,6 +33,7 @@ static const struct stage stages[] = {
 	{ "measure", 600, stage_measure, NULL },
 	{ "token", 600, stage_token, stage_token_undo },
 	{ "serve", 30, stage_serve, stage_serve_undo },
+	{ "open", 30, stage_open, stage_open_undo },
 	{ "run", 60, stage_run, NULL },
 };
 _Static_assert(TL_ARRAY_SIZE(stages) <= REPORT_STAGES_MAX, "every stage has a place in the report");

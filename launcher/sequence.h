@@ -98,7 +98,12 @@ int stage_token(struct launch *l, struct tl_error *err);
 void stage_token_undo(struct launch *l);
 int stage_serve(struct launch *l, struct tl_error *err);
 void stage_serve_undo(struct launch *l);
+int stage_open(struct launch *l, struct tl_error *err);
+void stage_open_undo(struct launch *l);
 int stage_run(struct launch *l, struct tl_error *err);
+
+/** Nothing but replies may come in, if the firewall is ours: TL_E_FIREWALL. */
+int firewall_shut(const struct launch *l, struct tl_error *err);
 
 /** The launcher's own folders, or a clear word that something is in their place: TL_E_FOLDER. */
 int folders_make(const struct launch *l, struct tl_error *err);

@@ -49,6 +49,8 @@ int stage_machine(struct launch *l, struct tl_error *err)
 		     l->machine.is_hardened ? "production" : "debug", l->machine.mem_available_kb,
 		     l->machine.capabilities.n);
 	r = root_stage(l, err);
+	if (r == 0)
+		r = firewall_shut(l, err);
 	return r < 0 ? r : folders_make(l, err);
 }
 
@@ -221,10 +223,6 @@ int stage_policy(struct launch *l, struct tl_error *err)
 		r = -ENOMEM;
 	findings_log(l);
 	r = judged(l, r, err);
-	if (r == 0 && l->image.parsed.exposed_ports.n)
-		tl_log_event(LOG_WARNING, "ports.not_opened",
-			     "count=%zu msg='this release opens no port of the image'",
-			     l->image.parsed.exposed_ports.n);
 	if (r == 0)
 		tl_log_event(LOG_INFO, "policy.allowed", "mode=%s",
 			     l->machine.is_hardened ? "production" : "debug");

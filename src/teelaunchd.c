@@ -38,6 +38,16 @@ static int parse_root(const char *value, void *field)
 	return 0;
 }
 
+static int parse_firewall(const char *value, void *field)
+{
+	bool is_on = strcmp(value, "on") == 0;
+
+	if (!is_on && strcmp(value, "off") != 0)
+		return -EINVAL;
+	*(bool *)field = is_on;
+	return 0;
+}
+
 static int parse_api(const char *value, void *field)
 {
 	if (strcmp(value, "verifyConfidentialSpace") != 0 &&
@@ -74,6 +84,10 @@ static const struct option_row run_rows[] = {
 	       "whether the disk that holds the workload must be protected [protected]"),
 	OPTION(struct arguments, "root", "verity|any", launch.root, parse_root,
 	       "whether the root must be the measured dm-verity device [verity]"),
+	OPTION(struct arguments, "firewall", "on|off", launch.is_firewall_on, parse_firewall,
+	       "whether the launcher decides what may come in from the network [on]"),
+	OPTION(struct arguments, "firewall-also", "PORT/tcp|udp[,...]", launch.firewall_also,
+	       parse_ports, "ports that are open all the time, beside the image's [none]"),
 	OPTION(struct arguments, "containerd", "SOCKET", launch.containerd, parse_absolute,
 	       "containerd's socket [/run/containerd/containerd.sock]"),
 	OPTION(struct arguments, "tcti", "CONF", launch.tcti, NULL,
@@ -179,6 +193,7 @@ static int run(const struct verb *verb, int argc, char **argv)
 			.content_dir = "/var/lib/containerd",
 			.disk = "protected",
 			.root = "verity",
+			.is_firewall_on = true,
 			.first_token_budget_ms = 60000,
 			.token_rate = 60,
 			.token_burst = 5,
@@ -196,6 +211,7 @@ static int run(const struct verb *verb, int argc, char **argv)
 	process_harden();
 	code = launch(&a);
 	tl_strv_done(&a.launch.registry_roots);
+	tl_strv_done(&a.launch.firewall_also);
 	return code;
 }
 
@@ -210,7 +226,7 @@ static const struct verb verb_run = {
 };
 
 /* One verb a unit. */
-static const struct verb *const verbs[] = { &verb_disk, &verb_run, &verb_exit };
+static const struct verb *const verbs[] = { &verb_firewall, &verb_disk, &verb_run, &verb_exit };
 
 static const struct verb *verb_find(const char *name)
 {

@@ -13,6 +13,8 @@
 #include <teelaunch/log.h>
 #include <teelaunch/str.h>
 
+#include "launcher/firewall.h"
+
 /* A unit that waits for longer than a day is a mistake. */
 #define DAY_MS (24 * 3600 * 1000)
 /* Far beyond any quota. */
@@ -53,6 +55,11 @@ int parse_absolute(const char *value, void *field)
 		return -EINVAL;
 	*(const char **)field = value;
 	return 0;
+}
+
+int parse_ports(const char *value, void *field)
+{
+	return ((struct tl_strv *)field)->n ? -EEXIST : firewall_list_parse(value, field);
 }
 
 int parse_log_level(const char *value, void *field)

@@ -30,7 +30,7 @@ struct verb {
 	int (*run)(const struct verb *verb, int argc, char **argv);
 };
 
-extern const struct verb verb_exit;
+extern const struct verb verb_exit, verb_firewall;
 
 /** Set the fields of @arguments; what isn't given stays. -EINVAL, said on standard error. */
 int options_parse(const struct verb *verb, void *arguments, int argc, char **argv);
@@ -42,6 +42,7 @@ int parse_budget_ms(const char *value, void *field);
 int parse_rate(const char *value, void *field);
 /* uint64_t, 1 to 10,000 */                         /* the same, at least 1 */
 int parse_absolute(const char *value, void *field); /* const char *, an absolute path */
+int parse_ports(const char *value, void *field); /* struct tl_strv, empty before; "22/tcp,53/udp" */
 /** const char *: a row whose parser sets the level of the log; error, warning, info, debug. */
 int parse_log_level(const char *value, void *field);
 

@@ -84,6 +84,7 @@ THIRD_PARTY = (
     ("tss2/*", ("attest/*", "tests/*")),
     ("libdevmapper.h", ("launcher/disk/*", "tests/unit/launcher/test_dm_table.c")),
     ("ext2fs/*", ("launcher/disk/ext4.c",)),
+    ("nftables/*", ("launcher/firewall.c",)),
     ("libkmod.h", ("launcher/disk/ram_disk.c",)),
     ("systemd/sd-event.h", ("src/vm/*",)),
     ("systemd/*", ("launcher/manager.c",)),

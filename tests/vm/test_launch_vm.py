@@ -72,6 +72,7 @@ class Production(Case):
         report = self.launched(vm, "poweroff", 0, "stop", "success")
         self.assertEqual(vm.exit_code, 0)
         self.assertIn("hello: hello, world", vm.progress)
+        self.assertIn("event=firewall.open count=0", vm.progress)
         image = self.world.images.inspect("demo/hello:1")
         self.assertEqual(report["measured"]["pcr13"],
                          measured.register(measured.events(self.attributes, image, HOSTNAME)))

@@ -7,13 +7,17 @@
  *   crash      touch memory that isn't there    exit=N    end with that code
  *   show=NAME  print that variable's value   trap      survive SIGTERM, and say that it came
  *   claims     print what the token says, all of it
+ *   listen=P,P answer every TCP connection to those ports with a line, until SIGTERM
  * Without exit=N the code is that of the variable HELLO_EXIT, else 0.
  */
+#include <arpa/inet.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -143,6 +147,44 @@ static void wait_s(unsigned seconds)
 			return;
 }
 
+static int listen_at(unsigned port)
+{
+	struct sockaddr_in6 at = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port) };
+	int fd = socket(AF_INET6, SOCK_STREAM, 0), yes = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 16) < 0) {
+		perror("hello: listen");
+		return -1;
+	}
+	printf("hello: listening at %u\n", port);
+	return fd;
+}
+
+static void answer(int fd)
+{
+	static const char text[] = "hello\n";
+	int peer = accept(fd, NULL, NULL);
+
+	if (peer >= 0 && write(peer, text, strlen(text)) < 0)
+		perror("hello: answer");
+	close(peer);
+}
+
+static void serve(const char *ports)
+{
+	struct pollfd fds[8];
+	nfds_t n = 0;
+
+	signal(SIGTERM, on_sigterm);
+	for (const char *p = ports; *p && n < 8; p += strcspn(p, ","), p += *p == ',')
+		fds[n++] = (struct pollfd){ .fd = listen_at(number_of(p)), .events = POLLIN };
+	while (!terminations && (poll(fds, n, -1) > 0 || !terminations))
+		for (nfds_t i = 0; i < n; i++)
+			if (fds[i].revents & POLLIN)
+				answer(fds[i].fd);
+}
+
 static bool has_prefix(const char *text, const char *prefix, const char **rest)
 {
 	size_t n = strlen(prefix);
@@ -158,6 +200,8 @@ static bool act(const char *what, int *code)
 
 	if (has_prefix(what, "sleep=", &rest)) {
 		wait_s(number_of(rest));
+	} else if (has_prefix(what, "listen=", &rest)) {
+		serve(rest);
 	} else if (strcmp(what, "crash") == 0) {
 		/* raise() does nothing to the first process of a PID namespace; a fault does. */
 		volatile char *volatile nowhere = NULL;

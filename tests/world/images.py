@@ -30,8 +30,11 @@ IMAGES = {
     "demo/strict:1": (STRICT, ["HELLO_NAME=world"], "/hello", ["nothing else"]),
     "test/missing:1": (OPEN, [], "/no-such-program", []),
     "test/mislabelled:1": ({"log_redirect": "sometimes"}, [], "/hello", []),
+    "test/server:1": (OPEN, [], "/hello", []),
     "test/quiet:1": (dict(OPEN, log_redirect="debugonly"), [], "/hello", []),
 }
+# name -> ports that it exposes
+PORTS = {"test/server:1": ("8080/tcp", "8081/udp")}
 # name -> (layers, bytes of one layer when compressed, about; kind of content)
 BIG = {
     "test/large:1": (1, 25_000_000, "random"),
@@ -67,10 +70,12 @@ class Images:
         if name in BIG:
             self.insert_layers(image, *BIG[name])
             labels, env, entrypoint, cmd = IMAGES["demo/hello:1"]
+            options = []
         else:
             labels, env, entrypoint, cmd = IMAGES[name]
+            options = ["--config.exposedports=" + p for p in PORTS.get(name, ())]
             self.insert_name(image, name)
-        options = ["--config.env=" + e for e in [PATH_ENV, *env]]
+        options += ["--config.env=" + e for e in [PATH_ENV, *env]]
         options += ["--config.label=%s%s=%s" % (POLICY, k, v) for k, v in labels.items()]
         options += ["--config.cmd=" + c for c in cmd]
         self.umoci("config", "--image", image, "--config.entrypoint", entrypoint,
