@@ -8,8 +8,8 @@
 #include <teelaunch/encoding.h>
 #include <teelaunch/launch_events.h>
 #include <teelaunch/log.h>
-#include <teelaunch/verdict.h>
 
+#include "launch_facts.h"
 #include "sequence.h"
 #include "workload/workload.h"
 
@@ -41,19 +41,10 @@ void stage_tpm_undo(struct launch *l)
 
 int stage_measure(struct launch *l, struct tl_error *err)
 {
-	const struct tl_launch_facts facts = {
-		.image_ref = l->spec.image_ref,
-		.image_digest = l->image.target.digest,
-		.restart_policy = tl_restart_policy_name(l->spec.restart_policy),
-		.image_id = l->image.config.digest,
-		.args = tl_workload_args(l->workload),
-		.env = tl_workload_env(l->workload),
-		.override_env = &l->spec.envs,
-		.override_cmd = &l->spec.cmd,
-		/* What is done, not what is asked for: a claim must be true. */
-		.is_memory_monitored = (TL_FEATURES_OF_RELEASE & TL_FEATURE_MONITORING) &&
-				       l->spec.monitoring == TL_MONITORING_MEMORY_ONLY,
-	};
+	const struct launch_image_names image = { .digest = l->image.target.digest,
+						  .id = l->image.config.digest };
+	const struct tl_launch_facts facts = launch_facts_of(
+		&l->spec, &image, tl_workload_args(l->workload), tl_workload_env(l->workload));
 	uint8_t pcr[TL_HASH_SIZE_MAX];
 	int r = tl_launch_events_build(&facts, &l->events, err);
 

@@ -52,14 +52,14 @@ static json_t *mounts(const struct tl_mounts *v)
 
 static const char *ita_key(const struct explain *e)
 {
-	if (tl_secret_is_empty(&e->spec.ita_api_key))
+	if (tl_secret_is_empty(&e->judge.spec.ita_api_key))
 		return "";
-	return e->are_values_shown ? e->spec.ita_api_key.bytes : REDACTED;
+	return e->are_values_shown ? e->judge.spec.ita_api_key.bytes : REDACTED;
 }
 
 static json_t *spec_json(const struct explain *e)
 {
-	const struct tl_launch_spec *s = &e->spec;
+	const struct tl_launch_spec *s = &e->judge.spec;
 	auto_free char *shown =
 		e->are_values_shown ? strdup(s->image_ref) : tl_image_ref_shown(s->image_ref);
 
@@ -88,7 +88,7 @@ static json_t *policy_json(const struct tl_launch_policy *p)
 			 "cgroups", p->allow_cgroups);
 }
 
-static json_t *findings_json(const struct tl_findings *f, bool are_warnings)
+json_t *explain_findings(const struct tl_findings *f, bool are_warnings)
 {
 	json_t *list = json_array();
 
@@ -125,18 +125,19 @@ static int document_print(const json_t *document)
 
 int explain_print_json(const struct explain *e)
 {
-	json_auto_t *document = json_pack(
-		"{ss ss sb so so}", "schema", "teelaunch.explain/1", "verdict",
-		explain_verdict_name(e->verdict), "hardened", !e->is_debug, "findings",
-		findings_json(&e->findings, false), "warnings", findings_json(&e->findings, true));
+	json_auto_t *document =
+		json_pack("{ss ss sb so so}", "schema", "teelaunch.explain/1", "verdict",
+			  judge_verdict_name(e->judge.verdict), "hardened", !e->judge.is_debug,
+			  "findings", explain_findings(&e->judge.findings, false), "warnings",
+			  explain_findings(&e->judge.findings, true));
 
-	if (e->findings.dropped)
+	if (e->judge.findings.dropped)
 		json_object_set_new(document, "dropped",
-				    json_integer((json_int_t)e->findings.dropped));
-	if (e->has_spec)
+				    json_integer((json_int_t)e->judge.findings.dropped));
+	if (e->judge.has_spec)
 		json_object_set_new(document, "spec", spec_json(e));
-	if (e->has_policy)
-		json_object_set_new(document, "policy", policy_json(&e->policy));
+	if (e->judge.has_policy)
+		json_object_set_new(document, "policy", policy_json(&e->judge.policy));
 	json_object_set_new(document, "unchecked", unchecked_json(e));
 	return document_print(document);
 }

@@ -157,7 +157,7 @@ static void value_print(const struct explain *e, const struct tl_key_doc *doc)
 	tl_buf_init(&text, VALUE_BYTES_MAX);
 	for (size_t i = 0; i < TL_ARRAY_SIZE(shows); i++)
 		if (strcmp(shows[i].key, doc->name) == 0)
-			shows[i].show(&text, &e->spec);
+			shows[i].show(&text, &e->judge.spec);
 	tl_str_escape(text.len_bytes ? tl_buf_str(&text) : "(set)", cell, sizeof(cell));
 	printf("%-*s", VALUE_COLUMNS, cell);
 }
@@ -184,8 +184,8 @@ static const struct tl_finding *denial_of(const struct explain *e, const char *k
 	bool is_prefix = strcmp(key, "tee-env-") == 0;
 	const struct tl_finding *found = NULL;
 
-	for (size_t i = 0; i < e->findings.n; i++) {
-		const struct tl_finding *x = &e->findings.items[i];
+	for (size_t i = 0; i < e->judge.findings.n; i++) {
+		const struct tl_finding *x = &e->judge.findings.items[i];
 
 		if (x->is_warning ||
 		    (is_prefix ? !tl_str_starts_with(x->key, key) : strcmp(x->key, key) != 0))
@@ -209,7 +209,7 @@ static void verdict_print(const struct explain *e, const struct tl_key_doc *doc,
 			       tl_catalogue_find(denial->code)->id);
 		return;
 	}
-	colour_print(GREEN, e->has_policy || !doc->governed_by ? "allowed" : "unjudged");
+	colour_print(GREEN, e->judge.has_policy || !doc->governed_by ? "allowed" : "unjudged");
 	if (doc->governed_by)
 		printf(" by label %s", doc->governed_by);
 }
@@ -229,19 +229,19 @@ static void row_print(const struct explain *e, const struct tl_key_doc *doc, boo
 
 static void table_print(const struct explain *e)
 {
-	if (!e->has_spec)
+	if (!e->judge.has_spec)
 		return;
 	puts("\nkeys");
 	for (size_t i = 0; tl_launch_spec_key(i); i++)
-		row_print(e, tl_launch_spec_key(i), e->spec.keys_set & (UINT32_C(1) << i));
+		row_print(e, tl_launch_spec_key(i), e->judge.spec.keys_set & (UINT32_C(1) << i));
 }
 
-static void findings_print(const struct explain *e, bool are_warnings)
+void explain_print_findings(const struct tl_findings *f, bool are_warnings)
 {
 	const char *title = are_warnings ? "\nwarnings\n" : "\nreasons\n";
 
-	for (size_t i = 0; i < e->findings.n; i++) {
-		const struct tl_finding *x = &e->findings.items[i];
+	for (size_t i = 0; i < f->n; i++) {
+		const struct tl_finding *x = &f->items[i];
 
 		if (x->is_warning != are_warnings)
 			continue;
@@ -255,15 +255,15 @@ static void findings_print(const struct explain *e, bool are_warnings)
 
 int explain_print_text(const struct explain *e)
 {
-	const char *colour = e->verdict == EXPLAIN_ALLOW ? GREEN : RED;
+	const char *colour = e->judge.verdict == JUDGE_ALLOW ? GREEN : RED;
 
 	colour_print(BOLD, "verdict: ");
-	colour_print(colour, explain_verdict_name(e->verdict));
-	printf(" (%s machine)\n", e->is_debug ? "debug" : "hardened");
-	findings_print(e, false);
-	findings_print(e, true);
-	if (e->findings.dropped)
-		printf("\n  and %zu more\n", e->findings.dropped);
+	colour_print(colour, judge_verdict_name(e->judge.verdict));
+	printf(" (%s machine)\n", e->judge.is_debug ? "debug" : "hardened");
+	explain_print_findings(&e->judge.findings, false);
+	explain_print_findings(&e->judge.findings, true);
+	if (e->judge.findings.dropped)
+		printf("\n  and %zu more\n", e->judge.findings.dropped);
 	table_print(e);
 	for (size_t i = 0; explain_unchecked(e, i); i++)
 		printf("%s%s",

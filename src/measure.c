@@ -2,7 +2,7 @@
 #include "measure.h"
 
 #include <errno.h>
-#include <getopt.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,19 +11,12 @@
 #include <teelaunch/digest.h>
 #include <teelaunch/str.h>
 
+#include "predict.h"
+
+#define COMMAND            "teelaunch measure"
+#define HOSTNAME_BYTES_MAX 64 /* HOST_NAME_MAX of Linux */
+
 enum { STATUS_FAILED = 1, STATUS_MALFORMED = 3 };
-
-static int set_events(struct measure *m, const char *value)
-{
-	m->events_path = value;
-	return 0;
-}
-
-static int set_decode(struct measure *m, const char *value)
-{
-	m->decode_path = value;
-	return 0;
-}
 
 static int bank_add(struct tl_banks *banks, const char *name, size_t n)
 {
@@ -39,94 +32,86 @@ static int bank_add(struct tl_banks *banks, const char *name, size_t n)
 	return 0;
 }
 
-static int set_banks(struct measure *m, const char *value)
+static int set_banks(void *ctx, const struct tl_option *option, const char *value)
 {
+	struct measure *m = ctx;
 	int r = 0;
 
+	(void)option;
 	m->banks.n = 0;
 	for (const char *end; r == 0 && value; value = *end ? end + 1 : NULL) {
 		end = strchrnul(value, ',');
 		r = bank_add(&m->banks, value, (size_t)(end - value));
 	}
 	if (r < 0)
-		fputs("teelaunch measure: --banks takes sha1, sha256, sha384, sha512, each once, "
-		      "separated by commas\n",
+		fputs(COMMAND ": --banks takes sha1, sha256, sha384, sha512, each once, separated "
+			      "by commas\n",
 		      stderr);
 	return r;
 }
 
-static int set_json(struct measure *m, const char *value)
-{
-	(void)value;
-	m->is_json = true;
-	return 0;
-}
+#define JUDGE       offsetof(struct measure, judge)
+#define FIELD(name) offsetof(struct measure, name)
 
-static const struct option_row {
-	const char *name;
-	const char *argument; /* NULL: takes none */
-	int (*set)(struct measure *m, const char *value);
-	const char *description;
-} option_rows[] = {
-	{ "events", "FILE", set_events,
+static const struct tl_option option_rows[] = {
+	{ "attributes", "FILE", tl_option_text, FIELD(judge.attributes_path),
+	  "predict the launch with these attributes: what the metadata server returns for\n"
+	  "instance/attributes/?recursive=true; - is stdin" },
+	{ "image", "REF", judge_option_image, JUDGE,
+	  "and with this image, in an OCI layout (oci:DIR[:TAG]) or in a registry (HOST/PATH:TAG\n"
+	  "or @DIGEST), which is asked anonymously" },
+	{ "registry-roots", "HOST=PEM", judge_option_registry_roots, JUDGE,
+	  "the only roots that may vouch for that registry; may be repeated" },
+	{ "platform", "OS/ARCH", judge_option_platform, JUDGE,
+	  "the machine's, to choose from an index: linux/amd64 (default) or linux/arm64" },
+	{ "hostname", "NAME", tl_option_text, FIELD(hostname),
+	  "the VM's host name (gethostname(2)), which is measured in HOSTNAME" },
+	{ "hardened", NULL, judge_option_hardened, JUDGE, "on a hardened machine (default)" },
+	{ "debug", NULL, judge_option_debug, JUDGE, "on a debug machine" },
+	{ "events", "FILE", tl_option_text, FIELD(events_path),
 	  "encode these events: a JSON list of {\"type\": N, \"content_b64\": \"...\"}; - is "
 	  "stdin" },
-	{ "decode", "FILE", set_decode, "decode this event log, and replay it; - is stdin" },
-	{ "banks", "LIST", set_banks,
-	  "the TPM's hash algorithms, for --events [sha1,sha256,sha384]" },
-	{ "json", NULL, set_json, "one JSON document, schema teelaunch.measure/1" },
-	{ "help", NULL, NULL, "this text" },
+	{ "decode", "FILE", tl_option_text, FIELD(decode_path),
+	  "decode this event log, and replay it; - is stdin" },
+	{ "banks", "LIST", set_banks, 0,
+	  "the TPM's hash algorithms, not for --decode [sha1,sha256,sha384]" },
+	{ "json", NULL, tl_option_flag, FIELD(is_json),
+	  "one JSON document, schema teelaunch.measure/1" },
 };
 
-#define OPTIONS TL_ARRAY_SIZE(option_rows)
-
-static void usage_print(void)
-{
-	puts("usage: teelaunch measure --events FILE [--banks LIST] [--json]\n"
-	     "       teelaunch measure --decode FILE [--json]\n\n"
-	     "What an event log makes of PCR 13 and RTMR 3.\n");
-	for (size_t i = 0; i < OPTIONS; i++)
-		printf("  --%-8s %-5s %s\n", option_rows[i].name,
-		       option_rows[i].argument ? option_rows[i].argument : "",
-		       option_rows[i].description);
-	puts("\nExit status: 0 done, 3 the events or the log can't be read as such, 1 the command\n"
-	     "itself failed.");
-}
+static const struct tl_options options = {
+	.command = COMMAND,
+	.rows = option_rows,
+	.n = TL_ARRAY_SIZE(option_rows),
+	.usage = "teelaunch measure --attributes FILE --image REF [--hostname NAME] [OPTION]...\n"
+		 "       teelaunch measure --events FILE [--banks LIST] [--json]\n"
+		 "       teelaunch measure --decode FILE [--json]\n\n"
+		 "What a launch would measure and a token would say of it; what an event log makes "
+		 "of\n"
+		 "PCR 13 and RTMR 3.",
+	.exit_status = "Exit status: 0 done, 2 the launch would be denied, 3 attributes, image, "
+		       "events or log\n"
+		       "can't be read as such, 1 the command itself failed.",
+};
 
 static int fail_usage(const char *what)
 {
-	fprintf(stderr, "teelaunch measure: %s\n", what);
+	fprintf(stderr, COMMAND ": %s\n", what);
 	return -EINVAL;
 }
 
-/* 0, 1 (help was printed) or -errno (the reason was printed). */
-static int options_parse(struct measure *m, int argc, char **argv)
+static int options_check(const struct measure *m)
 {
-	struct option options[OPTIONS + 1] = { 0 };
-	int index, r = 0;
+	const struct judge *j = &m->judge;
 
-	for (size_t i = 0; i < OPTIONS; i++)
-		options[i] = (struct option){ .name = option_rows[i].name,
-					      .has_arg = option_rows[i].argument != NULL };
-	while (!r) {
-		int c = getopt_long(argc, argv, "", options, &index);
-
-		if (c == -1)
-			break;
-		if (c != 0)
-			return -EINVAL;
-		if (!option_rows[index].set) {
-			usage_print();
-			return 1;
-		}
-		r = option_rows[index].set(m, optarg);
-	}
-	if (r)
-		return r;
-	if (optind < argc)
-		return fail_usage("it takes no arguments but options");
-	if (!!m->events_path + !!m->decode_path != 1)
-		return fail_usage("one of --events and --decode is needed");
+	if (!!m->events_path + !!m->decode_path + !!j->attributes_path != 1)
+		return fail_usage("one of --attributes, --events and --decode is needed");
+	if (!j->attributes_path != !j->image)
+		return fail_usage("--attributes and --image need each other");
+	if (!j->attributes_path && (m->hostname || j->registry_roots.n || j->is_debug))
+		return fail_usage("--hostname, --registry-roots and --debug are for --attributes");
+	if (m->hostname && strlen(m->hostname) > HOSTNAME_BYTES_MAX)
+		return fail_usage("--hostname has at most 64 bytes");
 	return 0;
 }
 
@@ -150,9 +135,13 @@ static bool is_malformed(const struct tl_error *err)
 static int measure_print(const struct measure *m, struct tl_error *err)
 {
 	json_auto_t *document = measure_document(m, err);
+	int r;
 
 	if (!document)
 		return -ENOMEM;
+	r = m->judge.attributes_path ? predict_document(m, document, err) : 0;
+	if (r < 0)
+		return r;
 	if (!m->is_json)
 		return measure_print_text(m, document);
 	if (json_dumpf(document, stdout, JSON_INDENT(2)) < 0 || putchar('\n') == EOF ||
@@ -161,23 +150,48 @@ static int measure_print(const struct measure *m, struct tl_error *err)
 	return 0;
 }
 
+static int predict(struct measure *m, struct tl_error *err)
+{
+	int r = judge_run(&m->judge, err);
+
+	if (r == 0)
+		r = predict_events(m, err);
+	return r < 0 ? r : measure_print(m, err);
+}
+
+static int measure(struct measure *m, struct tl_error *err)
+{
+	int r;
+
+	if (m->judge.attributes_path)
+		return predict(m, err);
+	if (m->events_path)
+		r = measure_events_read(path_of(m->events_path), &m->events, err);
+	else
+		r = measure_log_read(path_of(m->decode_path), &m->events, &m->banks, err);
+	return r < 0 ? r : measure_print(m, err);
+}
+
 int measure_main(int argc, char **argv)
 {
-	struct measure m = { .banks = { .hashes = { TL_SHA1, TL_SHA256, TL_SHA384 }, .n = 3 } };
+	struct measure m = { .banks = { .hashes = { TL_SHA1, TL_SHA256, TL_SHA384 }, .n = 3 },
+			     .judge = { .command = COMMAND, .architecture = JUDGE_ARCHITECTURE },
+			     .open_event = SIZE_MAX };
 	struct tl_error err = { 0 };
-	int r = options_parse(&m, argc, argv);
+	int r = tl_options_parse(&options, &m, argc, argv), status;
 
-	if (r)
+	if (r == 0)
+		r = options_check(&m);
+	if (r) {
+		judge_done(&m.judge);
 		return r == 1 ? 0 : STATUS_FAILED;
-	if (m.events_path)
-		r = measure_events_read(path_of(m.events_path), &m.events, &err);
-	else
-		r = measure_log_read(path_of(m.decode_path), &m.events, &m.banks, &err);
-	if (r == 0)
-		r = measure_print(&m, &err);
+	}
+	r = measure(&m, &err);
+	status = judge_exit_status(&m.judge);
 	tl_events_done(&m.events);
+	judge_done(&m.judge);
 	if (r == 0)
-		return 0;
-	fprintf(stderr, "teelaunch measure: %s: %s\n", tl_catalogue_find(err.code)->id, err.msg);
+		return status;
+	judge_failure_print(COMMAND, r, &err);
 	return is_malformed(&err) ? STATUS_MALFORMED : STATUS_FAILED;
 }

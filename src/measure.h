@@ -1,24 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `teelaunch measure`: what a launch would measure, computed with the functions that teelaunchd
- * measures with; and event logs, encoded and decoded.
+ * measures with (predict.h); and event logs, encoded and decoded.
  */
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include <jansson.h>
 
 #include <teelaunch/event_log.h>
 
+#include "judge.h"
+
 /* What was asked and what came out. Paths are borrowed. */
 struct measure {
 	const char *events_path; /* JSON list of events; NULL: not given */
 	const char *decode_path; /* encoded log; NULL: not given */
+	struct judge judge;      /* with attributes_path: the launch to predict */
+	const char *hostname;    /* of the VM; NULL: not known */
 	struct tl_banks banks;   /* of the TPM */
 	bool is_json;
 
 	struct tl_event_list events;
+	size_t open_event; /* its content is only known in the VM; SIZE_MAX: none is */
 };
 
 /**
@@ -32,7 +38,10 @@ int measure_events_read(const char *path, struct tl_event_list *ret, struct tl_e
 int measure_log_read(const char *path, struct tl_event_list *ret, struct tl_banks *ret_banks,
 		     struct tl_error *err);
 
-/** The document teelaunch.measure/1; NULL on failure, @err filled. */
+/**
+ * The document teelaunch.measure/1; NULL on failure, @err filled. With an open event, what depends
+ * on it is null: the event's content and digests, logs and registers.
+ */
 json_t *measure_document(const struct measure *m, struct tl_error *err);
 
 /** Print on standard output, for people; 0 or -errno. */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,8 @@
 #include <teelaunch/encoding.h>
 #include <teelaunch/file.h>
 #include <teelaunch/json_scan.h>
+
+#include "predict.h"
 
 #define SCHEMA "teelaunch.measure/1"
 /* Contents as base64, and what JSON puts around them. */
@@ -136,19 +139,26 @@ static json_t *digests_json(const struct tl_event *event, const struct tl_banks 
 	return o;
 }
 
-static json_t *events_json(const struct tl_event_list *events, const struct tl_banks *banks)
+static json_t *content_json(const struct tl_event *e)
+{
+	auto_free char *content = tl_base64_encode(TL_BASE64_STD, e->content, e->content_len);
+
+	return json_string(content ? content : "");
+}
+
+static json_t *events_json(const struct measure *m)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < events->n; i++) {
-		const struct tl_event *e = &events->items[i];
-		auto_free char *content =
-			tl_base64_encode(TL_BASE64_STD, e->content, e->content_len);
+	for (size_t i = 0; i < m->events.n; i++) {
+		const struct tl_event *e = &m->events.items[i];
+		bool is_open = i == m->open_event;
 
-		json_array_append_new(list, json_pack("{si ss* ss so}", "type", e->type, "name",
-						      tl_event_type_name(e->type), "content_b64",
-						      content ? content : "", "digests",
-						      digests_json(e, banks)));
+		json_array_append_new(
+			list, json_pack("{si ss* so so}", "type", e->type, "name",
+					tl_event_type_name(e->type), "content_b64",
+					is_open ? json_null() : content_json(e), "digests",
+					is_open ? json_null() : digests_json(e, &m->banks)));
 	}
 	return list;
 }
@@ -182,22 +192,45 @@ static json_t *registers_json(const struct measure *m)
 	return o;
 }
 
+/* What follows from all events is as unknown as one of them. */
+static int results_add(const struct measure *m, json_t *o, struct tl_error *err)
+{
+	static const char *const names[] = { "cel_hex", "cel_rtmr_hex", "pcr13", "rtmr3" };
+	bool is_open = m->open_event != SIZE_MAX;
+	json_t *values[] = {
+		is_open ? json_null() : log_json(m, TL_CEL_TPM, &m->banks, err),
+		is_open ? json_null() : log_json(m, TL_CEL_TDX, &tdx_banks, err),
+		is_open ? json_null() : registers_json(m),
+		is_open ? json_null() : register_json(m, TL_SHA384),
+	};
+	int r = 0;
+
+	for (size_t i = 0; i < TL_ARRAY_SIZE(names); i++)
+		if (json_object_set_new(o, names[i], values[i]) < 0)
+			r = -ENOMEM;
+	return r;
+}
+
 json_t *measure_document(const struct measure *m, struct tl_error *err)
 {
-	json_t *tpm = log_json(m, TL_CEL_TPM, &m->banks, err);
-	json_t *tdx = tpm ? log_json(m, TL_CEL_TDX, &tdx_banks, err) : NULL;
-	json_t *o;
+	json_t *o = json_pack("{ss}", "schema", SCHEMA);
+	int r = o ? 0 : -ENOMEM;
 
-	if (!tdx) {
-		json_decref(tpm);
-		return NULL;
+	err->code = 0;
+	/* A prediction of a launch that measures nothing has nothing of this. */
+	if (r == 0 && (m->events.n || !m->judge.attributes_path)) {
+		r = json_object_set_new(o, "events", events_json(m));
+		if (r == 0)
+			r = results_add(m, o, err);
 	}
-	o = json_pack("{ss so so so so so s[]}", "schema", SCHEMA, "events",
-		      events_json(&m->events, &m->banks), "cel_hex", tpm, "cel_rtmr_hex", tdx,
-		      "pcr13", registers_json(m), "rtmr3", register_json(m, TL_SHA384), "holes");
-	if (!o)
+	if (r == 0)
+		r = json_object_set_new(o, "holes", json_array());
+	if (r == 0)
+		return o;
+	json_decref(o);
+	if (!err->code)
 		tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "document");
-	return o;
+	return NULL;
 }
 
 /* --- for people ---------------------------------------------------------------------------- */
@@ -218,6 +251,7 @@ static void content_print(const struct tl_event *e)
 
 int measure_print_text(const struct measure *m, const json_t *document)
 {
+	const json_t *rtmr = json_object_get(document, "rtmr3");
 	const char *name;
 	json_t *value;
 
@@ -226,13 +260,18 @@ int measure_print_text(const struct measure *m, const json_t *document)
 		const char *type = tl_event_type_name(e->type);
 
 		printf("%4zu  %-16s ", i, type ? type : "unknown");
-		content_print(e);
+		if (i == m->open_event)
+			puts("HOSTNAME=?");
+		else
+			content_print(e);
 	}
 	if (m->events.n)
 		putchar('\n');
 	json_object_foreach(json_object_get(document, "pcr13"), name, value)
 		printf("PCR 13 %-7s %s\n", name, json_string_value(value));
-	printf("RTMR 3 %-7s %s\n", tl_hash_name(TL_SHA384),
-	       json_string_value(json_object_get(document, "rtmr3")));
+	if (json_is_string(rtmr))
+		printf("RTMR 3 %-7s %s\n", tl_hash_name(TL_SHA384), json_string_value(rtmr));
+	if (m->judge.attributes_path)
+		predict_print(m, document);
 	return fflush(stdout) == 0 ? 0 : -errno;
 }

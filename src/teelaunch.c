@@ -17,7 +17,8 @@ static const struct subcommand {
 } subcommands[] = {
 	{ "explain", explain_main, "would this launch be allowed, and if not, why exactly?" },
 	{ "explain-error", explain_error_main, "what an error code means and what to do" },
-	{ "measure", measure_main, "what an event log makes of the registers" },
+	{ "measure", measure_main,
+	  "what a launch measures, and what an event log makes of the registers" },
 	{ "vm", vm_main, "boot an image with a software TPM and tell what became of the launch" },
 };
 

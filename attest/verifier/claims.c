@@ -60,8 +60,7 @@ static json_t *signatures_json(const struct checked_signatures *s)
 	return array;
 }
 
-static json_t *container_json(const struct launch_claims *l,
-			      const struct checked_signatures *signatures)
+json_t *claims_container(const struct launch_claims *l, const struct checked_signatures *signatures)
 {
 	json_t *c = json_object();
 	int r = 0;
@@ -102,12 +101,12 @@ static json_t *image_json(const struct image_reference *image)
 			 image->uki);
 }
 
-static json_t *submods_json(const struct checked_evidence *ev)
+json_t *claims_submods(const struct checked_evidence *ev)
 {
 	json_t *s = json_object();
 	int r = 0;
 
-	put(s, "container", container_json(&ev->launch, &ev->signatures), &r);
+	put(s, "container", claims_container(&ev->launch, &ev->signatures), &r);
 	put(s, "confidential_space",
 	    json_pack("{s:{s:b}}", "monitoring_enabled", "memory", ev->launch.is_memory_monitored),
 	    &r);
@@ -151,7 +150,7 @@ static void put_evidence(json_t *c, const struct claims_options *opt,
 	put(c, "swversion", version ? json_pack("[s]", version) : json_array(), r);
 	put(c, "dbgstat",
 	    json_string(ev->boot.is_debug_disabled ? "disabled-since-boot" : "enabled"), r);
-	put(c, "submods", submods_json(ev), r);
+	put(c, "submods", claims_submods(ev), r);
 	put(c, "google_service_accounts", strings_json(&ev->service_accounts), r);
 }
 

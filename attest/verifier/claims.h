@@ -40,3 +40,10 @@ struct claims_options {
 int claims_build(const struct claims_options *opt, const struct verify_request *req,
 		 const struct checked_evidence *ev, int64_t now_s, json_t **ret,
 		 struct tl_error *err);
+
+/* Parts of them, each a new reference; NULL on lack of memory. */
+/** submods.container: what the launch log says, and which signatures of the image are good. */
+json_t *claims_container(const struct launch_claims *l,
+			 const struct checked_signatures *signatures);
+/** All of submods. */
+json_t *claims_submods(const struct checked_evidence *ev);

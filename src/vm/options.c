@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <getopt.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 #include <teelaunch/cleanup.h>
+#include <teelaunch/option_table.h>
 
 #include "vm.h"
 
@@ -73,66 +73,53 @@ int vm_forward_parse(const char *text, struct vm_forward *ret)
 
 /* --- one function a kind of option -------------------------------------------------------- */
 
-struct option_row;
+static int set_memory(void *ctx, const struct tl_option *row, const char *value);
+static int set_data(void *ctx, const struct tl_option *row, const char *value);
+static int set_timeout(void *ctx, const struct tl_option *row, const char *value);
+static int set_restarts(void *ctx, const struct tl_option *row, const char *value);
+static int set_forward(void *ctx, const struct tl_option *row, const char *value);
+static int set_metadata(void *ctx, const struct tl_option *row, const char *value);
+static int set_name(void *ctx, const struct tl_option *row, const char *value);
 
-static int set_text(struct vm_options *o, const struct option_row *row, const char *value);
-static int set_flag(struct vm_options *o, const struct option_row *row, const char *value);
-static int set_memory(struct vm_options *o, const struct option_row *row, const char *value);
-static int set_data(struct vm_options *o, const struct option_row *row, const char *value);
-static int set_timeout(struct vm_options *o, const struct option_row *row, const char *value);
-static int set_restarts(struct vm_options *o, const struct option_row *row, const char *value);
-static int set_forward(struct vm_options *o, const struct option_row *row, const char *value);
-static int set_metadata(struct vm_options *o, const struct option_row *row, const char *value);
-static int set_name(struct vm_options *o, const struct option_row *row, const char *value);
-
-static const struct option_row {
-	const char *name;
-	const char *argument; /* NULL: takes none */
-	int (*set)(struct vm_options *o, const struct option_row *row, const char *value);
-	size_t offset;
-	const char *description;
-} option_rows[] = {
-	{ "image", "DISK.raw", set_text, offsetof(struct vm_options, image),
+static const struct tl_option option_rows[] = {
+	{ "image", "DISK.raw", tl_option_text, offsetof(struct vm_options, image),
 	  "the VM's boot disk; it is only read" },
-	{ "attributes", "FILE", set_text, offsetof(struct vm_options, attributes),
+	{ "attributes", "FILE", tl_option_text, offsetof(struct vm_options, attributes),
 	  "the instance's attributes: a JSON object of strings" },
 	{ "metadata", "PATH=VALUE", set_metadata, 0,
 	  "another fact of the VM, as instance/name=web-1; can be repeated" },
-	{ "identity-key", "PEM", set_text, offsetof(struct vm_options, identity_key),
+	{ "identity-key", "PEM", tl_option_text, offsetof(struct vm_options, identity_key),
 	  "private key that signs the VM's identity tokens; default: one that is made" },
 	{ "forward", "PORT=HOST:PORT", set_forward, 0,
 	  "carry the guest's connections to 169.254.169.254:PORT to HOST:PORT; can be repeated" },
 	{ "name", "NAME", set_name, 0,
 	  "a host name that is 169.254.169.254 for the guest; can be repeated" },
-	{ "firmware", "CODE.fd", set_text, offsetof(struct vm_options, firmware),
+	{ "firmware", "CODE.fd", tl_option_text, offsetof(struct vm_options, firmware),
 	  "UEFI firmware; default: OVMF of the ovmf package" },
-	{ "vars", "VARS.fd", set_text, offsetof(struct vm_options, vars),
+	{ "vars", "VARS.fd", tl_option_text, offsetof(struct vm_options, vars),
 	  "variables the firmware starts with; they are copied" },
-	{ "secure-boot", NULL, set_flag, offsetof(struct vm_options, is_secure_boot),
+	{ "secure-boot", NULL, tl_option_flag, offsetof(struct vm_options, is_secure_boot),
 	  "the firmware enforces Secure Boot" },
 	{ "memory", "MB", set_memory, 0, "memory of the VM; default 1024" },
 	{ "data-size", "SIZE", set_data, 0, "size of the sparse data disk; default 4G" },
-	{ "tpm-state", "DIR", set_text, offsetof(struct vm_options, tpm_state),
+	{ "tpm-state", "DIR", tl_option_text, offsetof(struct vm_options, tpm_state),
 	  "state of a provisioned software TPM, used as it is; default: a new one" },
-	{ "dir", "DIR", set_text, offsetof(struct vm_options, dir),
+	{ "dir", "DIR", tl_option_text, offsetof(struct vm_options, dir),
 	  "keep the VM's files there: data disk, variables, TPM, logs" },
-	{ "console", "FILE", set_text, offsetof(struct vm_options, console),
+	{ "console", "FILE", tl_option_text, offsetof(struct vm_options, console),
 	  "write the console's bytes there; -, the default, shows its lines" },
 	{ "timeout", "S", set_timeout, 0, "end the VM after that many seconds; default 900" },
 	{ "follow-restarts", "N", set_restarts, 0,
 	  "boot again when the VM restarts itself, at most N times; default 0" },
-	{ "qmp", "SOCKET", set_text, offsetof(struct vm_options, qmp),
+	{ "qmp", "SOCKET", tl_option_text, offsetof(struct vm_options, qmp),
 	  "listen there with another monitor of qemu's" },
-	{ "incoming", "FILE", set_text, offsetof(struct vm_options, incoming),
+	{ "incoming", "FILE", tl_option_text, offsetof(struct vm_options, incoming),
 	  "go on with a VM that was saved with qemu's migrate command; needs --dir" },
-	{ "no-kvm", NULL, set_flag, offsetof(struct vm_options, is_kvm_refused),
+	{ "no-kvm", NULL, tl_option_flag, offsetof(struct vm_options, is_kvm_refused),
 	  "emulate, even where KVM works" },
-	{ "json", NULL, set_flag, offsetof(struct vm_options, is_json),
+	{ "json", NULL, tl_option_flag, offsetof(struct vm_options, is_json),
 	  "one JSON document, schema teelaunch.vm/1; progress goes to standard error" },
-	{ "help", NULL, NULL, 0, "this text" },
 };
-
-#define OPTIONS TL_ARRAY_SIZE(option_rows)
 
 static int usage_fail(const char *what)
 {
@@ -140,99 +127,88 @@ static int usage_fail(const char *what)
 	return -EINVAL;
 }
 
-static int value_fail(const struct option_row *row, const char *value)
+static int set_memory(void *ctx, const struct tl_option *row, const char *value)
 {
-	fprintf(stderr, "teelaunch vm: %s: --%s takes %s, not '%s': %s\n",
-		tl_catalogue_find(TL_E_USAGE)->id, row->name, row->argument, value,
-		row->description);
-	return -EINVAL;
-}
+	struct vm_options *o = ctx;
 
-static int set_text(struct vm_options *o, const struct option_row *row, const char *value)
-{
-	if (!*value)
-		return value_fail(row, value);
-	*(const char **)((char *)o + row->offset) = value;
-	return 0;
-}
-
-static int set_flag(struct vm_options *o, const struct option_row *row, const char *value)
-{
-	(void)value;
-	*(bool *)((char *)o + row->offset) = true;
-	return 0;
-}
-
-static int set_memory(struct vm_options *o, const struct option_row *row, const char *value)
-{
 	return tl_str_parse_u64(value, MEMORY_MAX, &o->memory_mb) < 0 || o->memory_mb < MEMORY_MIN
-		       ? value_fail(row, value)
+		       ? tl_option_refuse(row, value)
 		       : 0;
 }
 
-static int set_data(struct vm_options *o, const struct option_row *row, const char *value)
+static int set_data(void *ctx, const struct tl_option *row, const char *value)
 {
+	struct vm_options *o = ctx;
+
 	return vm_size_parse(value, &o->data_bytes) < 0 || o->data_bytes < DATA_MIN
-		       ? value_fail(row, value)
+		       ? tl_option_refuse(row, value)
 		       : 0;
 }
 
-static int set_timeout(struct vm_options *o, const struct option_row *row, const char *value)
+static int set_timeout(void *ctx, const struct tl_option *row, const char *value)
 {
+	struct vm_options *o = ctx;
+
 	return tl_str_parse_u64(value, SECONDS_MAX, &o->timeout_s) < 0 || !o->timeout_s
-		       ? value_fail(row, value)
+		       ? tl_option_refuse(row, value)
 		       : 0;
 }
 
-static int set_restarts(struct vm_options *o, const struct option_row *row, const char *value)
+static int set_restarts(void *ctx, const struct tl_option *row, const char *value)
 {
-	return tl_str_parse_u64(value, RESTARTS_MAX, &o->restarts_max) < 0 ? value_fail(row, value)
-									   : 0;
+	struct vm_options *o = ctx;
+
+	return tl_str_parse_u64(value, RESTARTS_MAX, &o->restarts_max) < 0
+		       ? tl_option_refuse(row, value)
+		       : 0;
 }
 
-static int set_forward(struct vm_options *o, const struct option_row *row, const char *value)
+static int set_forward(void *ctx, const struct tl_option *row, const char *value)
 {
+	struct vm_options *o = ctx;
 	int r;
 
 	if (o->forwards_n == VM_FORWARDS_MAX)
 		return usage_fail("too many --forward");
 	r = vm_forward_parse(value, &o->forwards[o->forwards_n]);
 	if (r < 0)
-		return r == -ENOMEM ? r : value_fail(row, value);
+		return r == -ENOMEM ? r : tl_option_refuse(row, value);
 	o->forwards_n++;
 	return 0;
 }
 
-static int set_metadata(struct vm_options *o, const struct option_row *row, const char *value)
+static int set_metadata(void *ctx, const struct tl_option *row, const char *value)
 {
+	struct vm_options *o = ctx;
 	const char *equals = strchr(value, '=');
 	auto_free char *path = equals ? strndup(value, (size_t)(equals - value)) : NULL;
 
 	if (tl_str_is_empty(path))
-		return value_fail(row, value);
+		return tl_option_refuse(row, value);
 	return tl_kvs_set(&o->metadata, path, equals + 1);
 }
 
-static int set_name(struct vm_options *o, const struct option_row *row, const char *value)
+static int set_name(void *ctx, const struct tl_option *row, const char *value)
 {
-	return *value ? tl_strv_add(&o->names, value) : value_fail(row, value);
+	struct vm_options *o = ctx;
+
+	return *value ? tl_strv_add(&o->names, value) : tl_option_refuse(row, value);
 }
 
 /* --- the command line --------------------------------------------------------------------- */
 
-static void usage_print(void)
-{
-	puts("usage: teelaunch vm --image DISK.raw --attributes FILE [OPTION]...\n\n"
-	     "Boot an image with a software TPM and tell what became of the launch.\n");
-	for (size_t i = 0; i < OPTIONS; i++)
-		printf("  --%-16s %-15s %s\n", option_rows[i].name,
-		       option_rows[i].argument ? option_rows[i].argument : "",
-		       option_rows[i].description);
-	puts("\nExit status: 0 the launch succeeded, 2 it was denied, 3 it failed or the workload "
-	     "did,\n"
-	     "4 the VM ended without a report, 5 the VM did not do what the report says,\n"
-	     "1 the command itself failed. See teelaunch-vm(1).");
-}
+static const struct tl_options options = {
+	.command = "teelaunch vm",
+	.rows = option_rows,
+	.n = TL_ARRAY_SIZE(option_rows),
+	.usage = "teelaunch vm --image DISK.raw --attributes FILE [OPTION]...\n\n"
+		 "Boot an image with a software TPM and tell what became of the launch.",
+	.exit_status =
+		"Exit status: 0 the launch succeeded, 2 it was denied, 3 it failed or the "
+		"workload did,\n"
+		"4 the VM ended without a report, 5 the VM did not do what the report says,\n"
+		"1 the command itself failed. See teelaunch-vm(1).",
+};
 
 static bool is_port_forwarded(const struct vm_options *o, uint16_t port, size_t below)
 {
@@ -264,31 +240,12 @@ static int options_check(const struct vm_options *o)
 
 int vm_options_parse(struct vm_options *o, int argc, char **argv)
 {
-	struct option options[OPTIONS + 1] = { 0 };
-	int index, r = 0;
+	int r;
 
 	*o = (struct vm_options){ .memory_mb = 1024, .data_bytes = 4ULL << 30, .timeout_s = 900 };
-	for (size_t i = 0; i < OPTIONS; i++)
-		options[i] = (struct option){ .name = option_rows[i].name,
-					      .has_arg = option_rows[i].argument != NULL };
-	optind = 1;
-	while (!r) {
-		int c = getopt_long(argc, argv, "", options, &index);
-
-		if (c == -1)
-			break;
-		if (c != 0)
-			return -EINVAL;
-		if (!option_rows[index].set) {
-			usage_print();
-			return 1;
-		}
-		r = option_rows[index].set(o, &option_rows[index], optarg);
-	}
+	r = tl_options_parse(&options, o, argc, argv);
 	if (r)
 		return r;
-	if (optind < argc)
-		return usage_fail("it takes no arguments but options");
 	if (o->console && strcmp(o->console, "-") == 0)
 		o->console = NULL;
 	return options_check(o);

@@ -14,24 +14,27 @@ LAYERS = {
     "policy": {"core", "policy"},
     "attest": {"core", "io", "attest"},
     "verifier": {"core", "io", "attest", "verifier"},
-    "launcher": {"core", "io", "policy", "attest", "image_text", "image_registry", "launcher"},
+    "launcher": {"core", "io", "policy", "attest", "image_text", "image_registry", "workload_text",
+                 "launcher"},
     # A program parses arguments and calls one function.
     "teelaunchd": {"core", "io", "policy", "attest", "image_registry", "launcher", "teelaunchd"},
     "teeverifierd": {"core", "io", "attest", "verifier", "teeverifierd"},
-    "teelaunch": {"core", "io", "policy", "attest", "verifier", "image_text", "image_registry", "vm",
-                  "teelaunch"},
+    "teelaunch": {"core", "io", "policy", "attest", "verifier", "image_text", "image_registry",
+                  "workload_text", "vm", "teelaunch"},
     # It signs identity tokens as a verifier signs its own.
     "vm": {"core", "io", "verifier", "vm"},
     # What parses manifests is pure: the tool reads images with the same code.
     "image_text": {"core", "image_text"},
     # And asks registries with the code that teelaunchd asks with; no containerd behind it.
     "image_registry": {"core", "io", "policy", "image_text", "image_registry"},
+    # What runs is predicted by the code that says it to containerd.
+    "workload_text": {"core", "policy", "attest", "workload_text"},
     # The first program of the VM's boot: the C library and the kernel, nothing of ours.
     "vm_init": {"vm_init"},
     "errors_man": {"core"},
     "keys_man": {"core", "policy"},
     "tests": {"core", "io", "policy", "attest", "verifier", "image_text", "image_registry", "vm",
-              "launcher", "tests"},
+              "workload_text", "launcher", "tests"},
 }
 
 # First match decides the layer of a file.
@@ -48,12 +51,17 @@ FOLDERS = (
     ("launcher/image/registry_host.*", "image_text"),
     ("launcher/image/registry*", "image_registry"),
     ("launcher/image/resolve.*", "image_registry"),
+    ("launcher/workload/oci_spec.*", "workload_text"),
+    ("launcher/launch_facts.*", "workload_text"),
     ("launcher/*", "launcher"),
     ("image/init.c", "vm_init"),
     ("src/teelaunchd*", "teelaunchd"),
     ("src/teeverifierd*", "teeverifierd"),
     ("src/teelaunch.c", "teelaunch"),
     ("src/explain*", "teelaunch"),
+    ("src/judge*", "teelaunch"),
+    ("src/predict*", "teelaunch"),
+    ("src/verify*", "teelaunch"),
     ("src/measure*", "teelaunch"),
     ("src/vm/*", "vm"),
     ("src/errors_man.c", "errors_man"),
@@ -78,7 +86,8 @@ THIRD_PARTY = (
     ("protobuf-c/*", ("launcher/containerd/*",)),
     ("*.pb-c.h", ("launcher/containerd/*",)),
     ("openssl/*", ("src/core/*", "attest/*", "tests/*")),
-    ("jansson.h", ("policy/*", "attest/*", "launcher/*", "src/explain_*.c", "src/measure*",
+    ("jansson.h", ("policy/*", "attest/*", "launcher/*", "src/explain*", "src/judge_*.c",
+                    "src/measure*", "src/predict*", "src/verify*",
                     "src/vm/*",
                     "tests/*")),
     ("tss2/*", ("attest/*", "tests/*")),

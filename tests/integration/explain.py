@@ -349,8 +349,8 @@ class Behaviour(Explain):
         self.assertLess(time.monotonic() - start, 5)
 
 
-class Layout(Explain):
-    """--image oci:DIR[:TAG], with layouts written here by hand."""
+class LayoutWriter(Explain):
+    """OCI layouts, written by hand."""
 
     def blob(self, content, media_type, **more):
         text = json.dumps(content).encode()
@@ -361,10 +361,11 @@ class Layout(Explain):
             f.write(text)
         return {"mediaType": media_type, "digest": "sha256:" + digest, "size": len(text), **more}
 
-    def image(self, labels, diff_ids=1, layers=1, layer_type="layer.v1.tar", **more):
+    def image(self, labels, diff_ids=1, layers=1, layer_type="layer.v1.tar", config=None, **more):
         kind = "application/vnd.oci.image."
         layer = {"mediaType": kind + layer_type, "digest": "sha256:" + "0" * 64, "size": 1}
-        config = self.blob({"architecture": "amd64", "os": "linux", "config": {"Labels": labels},
+        config = self.blob({"architecture": "amd64", "os": "linux",
+                            "config": {"Labels": labels, **(config or {})},
                             "rootfs": {"type": "layers", "diff_ids": [layer["digest"]] * diff_ids}},
                            kind + "config.v1+json")
         return self.blob({"schemaVersion": 2, "mediaType": kind + "manifest.v1+json",
@@ -381,6 +382,10 @@ class Layout(Explain):
 
     def tagged(self, tag):
         return {"annotations": {"org.opencontainers.image.ref.name": tag}}
+
+
+class Layout(LayoutWriter):
+    """--image oci:DIR[:TAG]."""
 
     def judge(self, image, *options):
         return self.explain({"tee-image-reference": IMAGE, "tee-cmd": '["a"]'}, "--image", image,

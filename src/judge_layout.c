@@ -3,7 +3,7 @@
  * An image configuration out of an OCI layout on disk (OCI image specification 1.1,
  * image-layout.md). Manifests are read and chosen by the code that teelaunchd pulls with.
  */
-#include "explain.h"
+#include "judge.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -96,10 +96,10 @@ static int document_read(const char *folder, const struct tl_descriptor *d, stru
 	return r ? r : manifest_parse(d->media_type, tl_buf_str(text), text->len_bytes, ret, err);
 }
 
-/* From a manifest, or an index of such, to the manifest of one platform. */
+/* From a manifest, or an index of such, to the manifest of one platform; @ret_at: its own. */
 static int manifest_read(const char *folder, const char *architecture,
 			 const struct tl_descriptor *from, struct tl_buf *text,
-			 struct manifest *ret, struct tl_error *err)
+			 struct manifest *ret, struct tl_descriptor *ret_at, struct tl_error *err)
 {
 	auto_manifest struct manifest top = { 0 };
 	size_t chosen = 0;
@@ -108,12 +108,14 @@ static int manifest_read(const char *folder, const char *architecture,
 	if (!r && top.kind == MEDIA_MANIFEST) {
 		*ret = top;
 		top = (struct manifest){ 0 };
-		return 0;
+		return tl_descriptor_copy(from, ret_at);
 	}
 	/* It chooses manifests only: an index in this index leads nowhere. */
 	if (!r)
 		r = manifest_choose(&top, architecture, &chosen, err);
-	return r ? r : document_read(folder, &top.entries[chosen].descriptor, text, ret, err);
+	if (!r)
+		r = document_read(folder, &top.entries[chosen].descriptor, text, ret, err);
+	return r ? r : tl_descriptor_copy(&top.entries[chosen].descriptor, ret_at);
 }
 
 /* As tl_resolve() compares them: teelaunchd would refuse the image. */
@@ -130,10 +132,11 @@ static int layers_check(const struct manifest *m, const struct tl_buf *text, str
 	return r;
 }
 
-static int layout_read(const char *folder, const char *tag, const char *architecture,
-		       struct tl_buf *ret, struct tl_error *err)
+static int layout_read(struct judge *j, const char *folder, const char *tag, struct tl_buf *ret,
+		       struct tl_error *err)
 {
 	auto_manifest struct manifest index = { 0 }, m = { 0 };
+	struct tl_descriptor at = { 0 };
 	auto_free char *path = NULL;
 	size_t i = 0;
 	int r;
@@ -146,26 +149,33 @@ static int layout_read(const char *folder, const char *tag, const char *architec
 	if (!r)
 		r = entry_find(ret, tag, &i, err);
 	if (!r)
-		r = manifest_read(folder, architecture, &index.entries[i].descriptor, ret, &m, err);
+		r = manifest_read(folder, j->architecture, &index.entries[i].descriptor, ret, &m,
+				  &at, err);
 	if (!r)
 		r = manifest_check_runnable(&m, err);
 	if (!r)
 		r = blob_read(folder, &m.config, ret, err);
-	return r ? r : layers_check(&m, ret, err);
+	if (!r)
+		r = layers_check(&m, ret, err);
+	if (!r)
+		r = judge_digests_keep(j, index.entries[i].descriptor.digest, at.digest,
+				       m.config.digest, err);
+	tl_descriptor_done(&at);
+	return r;
 }
 
-int explain_image_read(const struct explain *e, struct tl_buf *ret, struct tl_error *err)
+int judge_image_read(struct judge *j, struct tl_buf *ret, struct tl_error *err)
 {
 	auto_free char *folder = NULL;
 	char *colon;
 
-	if (!tl_str_starts_with(e->image, LAYOUT_PREFIX))
-		return explain_registry_read(e, ret, err);
-	folder = strdup(e->image + strlen(LAYOUT_PREFIX));
+	if (!tl_str_starts_with(j->image, LAYOUT_PREFIX))
+		return judge_registry_read(j, ret, err);
+	folder = strdup(j->image + strlen(LAYOUT_PREFIX));
 	if (!folder)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "path of a layout");
 	colon = strrchr(folder, ':');
 	if (colon)
 		*colon = '\0';
-	return layout_read(folder, colon ? colon + 1 : NULL, e->architecture, ret, err);
+	return layout_read(j, folder, colon ? colon + 1 : NULL, ret, err);
 }
