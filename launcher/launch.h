@@ -24,8 +24,9 @@ struct launch_options {
 	const char *google_roots;      /* PEM file for Google's registries; NULL: the system's */
 	struct tl_strv registry_roots; /* "HOST[:PORT]=PEM-FILE" */
 	const char *console;           /* file or device for the log and the workload; NULL: none */
-	const char *shared_dir;        /* host directory that the workload sees read-only */
-	const char *state_dir;         /* private; report and FIFOs */
+	bool is_console_raw;     /* the workload's output as it comes; else lines behind a prefix */
+	const char *shared_dir;  /* host directory that the workload sees read-only */
+	const char *state_dir;   /* private; report and FIFOs */
 	const char *content_dir; /* on the file system that will hold the image: space check */
 	const char *disk;        /* "protected" or "unprotected" */
 	const char *root;        /* "verity": the measured root and nothing else; or "any" */

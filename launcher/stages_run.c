@@ -92,6 +92,7 @@ int stage_create(struct launch *l, struct tl_error *err)
 		.shared_dir = l->options->shared_dir,
 		.fifo_dir = l->options->state_dir,
 		.console_fd = console_of_workload(l),
+		.is_console_raw = l->options->is_console_raw,
 		.stdout_fd = STDOUT_FILENO,
 		.stderr_fd = STDERR_FILENO,
 		.nofile_limit = l->machine.nofile_limit,

@@ -48,6 +48,16 @@ static int parse_firewall(const char *value, void *field)
 	return 0;
 }
 
+static int parse_console_output(const char *value, void *field)
+{
+	bool is_raw = strcmp(value, "raw") == 0;
+
+	if (!is_raw && strcmp(value, "lines") != 0)
+		return -EINVAL;
+	*(bool *)field = is_raw;
+	return 0;
+}
+
 static int parse_api(const char *value, void *field)
 {
 	if (strcmp(value, "verifyConfidentialSpace") != 0 &&
@@ -108,6 +118,10 @@ static const struct option_row run_rows[] = {
 	       "the only roots that may vouch for Google's registries [the system's]"),
 	OPTION(struct arguments, "console", "FILE", launch.console, NULL,
 	       "where the log and redirected output go [none: standard error]"),
+	OPTION(struct arguments, "console-output", "lines|raw", launch.is_console_raw,
+	       parse_console_output,
+	       "redirected output as lines that say they are the workload's, or as it comes "
+	       "[lines]"),
 	OPTION(struct arguments, "shared-dir", "DIR", launch.shared_dir, parse_absolute,
 	       "directory shown to the workload [/tmp/container_launcher]"),
 	OPTION(struct arguments, "state-dir", "DIR", launch.state_dir, parse_absolute,

@@ -57,6 +57,13 @@ int tl_str_parse_u64(const char *s, uint64_t max, uint64_t *ret);
 bool tl_utf8_is_valid(const char *s, size_t n);
 
 /**
+ * Bytes of the character that the @n > 0 bytes at @s begin with, if it can be shown as it is: valid
+ * UTF-8, no control character (C0, DEL, C1), and none that rearranges a line (U+2028, U+2029,
+ * bidirectional overrides and isolates). Else 0.
+ */
+size_t tl_utf8_printable_bytes(const char *s, size_t n);
+
+/**
  * Write @s so that it is safe on a console: control characters, DEL, C1 and invalid UTF-8 become
  * \xNN. Always terminates; cuts at @cap_bytes and never inside an escape or a character.
  */

@@ -15,6 +15,7 @@
 #include <teelaunch/deadline.h>
 #include <teelaunch/thread.h>
 
+#include "console_lines.h"
 #include "json_lines.h"
 #include "output.h"
 #include "sink.h"
@@ -29,6 +30,7 @@ enum { STDOUT, STDERR, STREAMS };
 
 static const char *const names[STREAMS] = { "stdout", "stderr" };
 static const char *const severities[STREAMS] = { "INFO", "ERROR" };
+static const char *const prefixes[STREAMS] = { OUTPUT_PREFIX, OUTPUT_PREFIX_STDERR };
 
 struct stream {
 	char *path;
@@ -44,6 +46,7 @@ struct output {
 	char *dir;
 	struct stream streams[STREAMS];
 	struct sink console;
+	bool is_console_raw;
 	struct tl_buf encoded;
 	uint64_t bytes, lines;
 	int wake_fd;
@@ -93,9 +96,10 @@ int output_open(const struct output_config *config, struct output **ret, struct 
 	atomic_init(&o->drain_until_ms, UINT64_MAX);
 	tl_buf_init(&o->encoded,
 		    LINE_BYTES_MAX * JSON_LINES_GROWTH + READ_BYTES * JSON_LINES_OVERHEAD);
+	o->is_console_raw = config->is_console_raw;
 	for (int i = 0; i < STREAMS; i++)
 		o->streams[i].fd = -1;
-	sink_open(&o->console, config->console_fd, false);
+	sink_open(&o->console, config->console_fd, !config->is_console_raw);
 	sink_open(&o->streams[STDOUT].json, config->stdout_fd, true);
 	sink_open(&o->streams[STDERR].json, config->stderr_fd, true);
 	o->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -122,6 +126,21 @@ const char *output_stderr_path(const struct output *o)
 	return o ? o->streams[STDERR].path : NULL;
 }
 
+/* What was encoded, with code @r, of @n bytes. */
+static void encoded_write(struct output *o, struct sink *to, int r, size_t n)
+{
+	if (r == 0)
+		sink_write(to, o->encoded.data, o->encoded.len_bytes);
+	else
+		to->dropped_bytes += n;
+	tl_buf_reset(&o->encoded);
+}
+
+static bool is_console_lines(const struct output *o)
+{
+	return o->console.fd >= 0 && !o->is_console_raw;
+}
+
 static void lines_emit(struct output *o, int i, bool is_flush)
 {
 	struct stream *s = &o->streams[i];
@@ -130,10 +149,12 @@ static void lines_emit(struct output *o, int i, bool is_flush)
 	if (n == 0)
 		return;
 	tl_buf_reset(&o->encoded);
-	if (json_lines_encode(severities[i], s->line, n, &o->encoded) == 0)
-		sink_write(&s->json, o->encoded.data, o->encoded.len_bytes);
-	else
-		s->json.dropped_bytes += n;
+	if (s->json.fd >= 0)
+		encoded_write(o, &s->json,
+			      json_lines_encode(severities[i], s->line, n, &o->encoded), n);
+	if (is_console_lines(o))
+		encoded_write(o, &o->console,
+			      console_lines_encode(prefixes[i], s->line, n, &o->encoded), n);
 	memmove(s->line, s->line + n, s->line_n - n);
 	s->line_n -= n;
 }
@@ -179,8 +200,9 @@ static void stream_relay(struct output *o, int i)
 	if (n > 0) {
 		o->bytes += (uint64_t)n;
 		o->lines += count_lines(o->chunk, (size_t)n);
-		sink_write(&o->console, o->chunk, (size_t)n);
-		if (s->json.fd >= 0)
+		if (o->is_console_raw)
+			sink_write(&o->console, o->chunk, (size_t)n);
+		if (s->json.fd >= 0 || is_console_lines(o))
 			lines_feed(o, i, o->chunk, (size_t)n);
 		return;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The workload's output: two FIFOs that containerd's shim writes, and the thread "tl-output" that
- * relays them to the console (raw) and to the log collector (JSON lines).
+ * relays them to the console (lines behind a prefix, or raw) and to the log collector (JSON lines).
  */
 #pragma once
 
@@ -10,9 +10,15 @@
 
 #include <teelaunch/error.h>
 
+/* Before each line on the console. No line of the launcher's begins like this (docs/operators.md).
+ */
+#define OUTPUT_PREFIX        "workload: "
+#define OUTPUT_PREFIX_STDERR "workload(stderr): "
+
 struct output_config {
-	const char *dir; /* private folder; a fresh 0700 folder is made in it */
-	int console_fd;  /* borrowed until output_free(); -1 = none, as the next two */
+	const char *dir;     /* private folder; a fresh 0700 folder is made in it */
+	int console_fd;      /* borrowed until output_free(); -1 = none, as the next two */
+	bool is_console_raw; /* bytes as they come; else lines behind a prefix (console_lines.h) */
 	int stdout_fd;
 	int stderr_fd;
 };

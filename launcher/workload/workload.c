@@ -159,11 +159,12 @@ static int container_make_leased(struct tl_workload *w, struct tl_cancel *cancel
 static int output_make(struct tl_workload *w, struct tl_error *err)
 {
 	enum tl_log_redirect mode = w->config.spec->log_redirect;
-	bool is_raw = mode == TL_LOG_SERIAL || mode == TL_LOG_EVERYWHERE;
+	bool is_console = mode == TL_LOG_SERIAL || mode == TL_LOG_EVERYWHERE;
 	bool is_json = mode == TL_LOG_CLOUD_LOGGING || mode == TL_LOG_EVERYWHERE;
 	struct output_config config = {
 		.dir = w->config.fifo_dir,
-		.console_fd = is_raw ? w->config.console_fd : -1,
+		.console_fd = is_console ? w->config.console_fd : -1,
+		.is_console_raw = w->config.is_console_raw,
 		.stdout_fd = is_json ? w->config.stdout_fd : -1,
 		.stderr_fd = is_json ? w->config.stderr_fd : -1,
 	};

@@ -37,7 +37,8 @@ struct tl_workload_config {
 	const char *hostname;
 	const char *shared_dir; /* must exist */
 	const char *fifo_dir;   /* private folder; a fresh 0700 folder is made in it */
-	int console_fd;         /* raw output; -1 = none */
+	int console_fd;         /* output for people; -1 = none */
+	bool is_console_raw;    /* as it comes, not as lines behind a prefix */
 	int stdout_fd;          /* JSON lines of severity INFO; -1 = none */
 	int stderr_fd;          /* JSON lines of severity ERROR; -1 = none */
 	uint64_t nofile_limit;  /* most open files that can be given; 0 = 131072 */

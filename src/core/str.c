@@ -229,29 +229,35 @@ bool tl_utf8_is_valid(const char *s, size_t n)
 	return true;
 }
 
+size_t tl_utf8_printable_bytes(const char *s, size_t n)
+{
+	const unsigned char *p = (const unsigned char *)s;
+	size_t len = utf8_char_len(p, n);
+	/* C1 controls are U+0080..U+009F: c2 80 .. c2 9f. */
+	bool is_control =
+		len == 1 ? p[0] < 0x20 || p[0] == 0x7f : len == 2 && p[0] == 0xc2 && p[1] < 0xa0;
+	/* U+2028, U+2029 and the bidirectional overrides can make a line read as another. */
+	bool is_layout = len == 3 && p[0] == 0xe2 &&
+			 ((p[1] == 0x80 && p[2] >= 0xa8 && p[2] <= 0xae) ||
+			  (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9));
+
+	return is_control || is_layout ? 0 : len;
+}
+
 void tl_str_escape(const char *s, char *ret, size_t cap_bytes)
 {
 	static const char hex[] = "0123456789abcdef";
-	const unsigned char *p = (const unsigned char *)s;
 	size_t left = strlen(s), at = 0;
 
 	if (!cap_bytes)
 		return;
 	while (left) {
-		size_t len = utf8_char_len(p, left);
-		/* C1 controls are U+0080..U+009F: c2 80 .. c2 9f. */
-		bool is_control = len == 1 ? p[0] < 0x20 || p[0] == 0x7f
-					   : len == 2 && p[0] == 0xc2 && p[1] < 0xa0;
-		/* U+2028, U+2029 and the bidirectional overrides can make a line read as another.
-		 */
-		bool is_layout = len == 3 && p[0] == 0xe2 &&
-				 ((p[1] == 0x80 && p[2] >= 0xa8 && p[2] <= 0xae) ||
-				  (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9));
+		size_t len = tl_utf8_printable_bytes(s, left);
 
-		if (len && !is_control && !is_layout) {
+		if (len) {
 			if (at + len >= cap_bytes)
 				break;
-			memcpy(ret + at, p, len);
+			memcpy(ret + at, s, len);
 			at += len;
 		} else {
 			len = 1;
@@ -259,10 +265,10 @@ void tl_str_escape(const char *s, char *ret, size_t cap_bytes)
 				break;
 			ret[at++] = '\\';
 			ret[at++] = 'x';
-			ret[at++] = hex[p[0] >> 4];
-			ret[at++] = hex[p[0] & 15];
+			ret[at++] = hex[(unsigned char)*s >> 4];
+			ret[at++] = hex[*s & 15];
 		}
-		p += len;
+		s += len;
 		left -= len;
 	}
 	ret[at] = '\0';

@@ -78,9 +78,9 @@ class Demo:
     def console_line(self, line):
         if line.startswith(REPORT_PREFIX):
             return
-        is_workload = line.startswith("hello: ")
+        is_workload = line.startswith("workload")
         colour = "yellow" if is_workload else "dim"
-        text = line.removeprefix("hello: ") if is_workload else line
+        text = line.partition(": ")[2].removeprefix("hello: ") if is_workload else line
         self.screen.say("  %s %s" % ("workload |" if is_workload else "launcher |",
                                      self.screen.paint(text, colour)))
 

@@ -6,6 +6,8 @@
  *   sleep=S    wait that many seconds        spam=N    print N lines of 100 bytes
  *   crash      touch memory that isn't there    exit=N    end with that code
  *   show=NAME  print that variable's value   trap      survive SIGTERM, and say that it came
+ *   bytes=HEX  write these bytes to standard output and standard error
+ *   line=N     write a line of N bytes
  *   claims     print what the token says, all of it
  *   listen=P,P answer every TCP connection to those ports with a line, until SIGTERM
  * Without exit=N the code is that of the variable HELLO_EXIT, else 0.
@@ -185,6 +187,17 @@ static void serve(const char *ports)
 				answer(fds[i].fd);
 }
 
+static void write_bytes(const char *hex)
+{
+	unsigned byte;
+
+	fflush(stdout);
+	for (; sscanf(hex, "%2x", &byte) == 1; hex += 2)
+		for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
+			if (write(fd, &(unsigned char){ (unsigned char)byte }, 1) < 0)
+				return;
+}
+
 static bool has_prefix(const char *text, const char *prefix, const char **rest)
 {
 	size_t n = strlen(prefix);
@@ -210,6 +223,12 @@ static bool act(const char *what, int *code)
 	} else if (has_prefix(what, "spam=", &rest)) {
 		for (unsigned n = number_of(rest); n > 0; n--)
 			printf("%099u\n", n);
+	} else if (has_prefix(what, "bytes=", &rest)) {
+		write_bytes(rest);
+	} else if (has_prefix(what, "line=", &rest)) {
+		for (unsigned n = number_of(rest); n > 0; n--)
+			putchar('x');
+		putchar('\n');
 	} else if (has_prefix(what, "show=", &rest)) {
 		const char *value = getenv(rest);
 

@@ -40,10 +40,11 @@ class Demo:
         at, kind, text = match.groups()
         if kind == "==":
             self.screen.say("  %6s s  %s" % (at, self.screen.paint("== " + text, "cyan")))
-        elif text.startswith("hello: claims "):
+        elif text.startswith("workload: hello: claims "):
             return
-        elif text.startswith("hello: "):
-            self.screen.say("  %6s s  workload | %s" % (at, self.screen.paint(text[7:], "yellow")))
+        elif text.startswith("workload"):
+            said = text.partition(": ")[2].removeprefix("hello: ")
+            self.screen.say("  %6s s  workload | %s" % (at, self.screen.paint(said, "yellow")))
         else:
             self.screen.say("  %6s s  console  | %s" % (at, self.screen.paint(text, "dim")))
 

@@ -33,6 +33,7 @@ from verifier import Verifier
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 REPORT_PREFIX = "TEELAUNCH-REPORT "
+WORKLOAD_PREFIX = "workload: "
 TOKEN = "attestation_verifier_claims_token"
 
 
@@ -171,7 +172,8 @@ class Launch:
 
     @property
     def workload_lines(self):
-        return [line for line in self.console.splitlines() if line.startswith("hello: ")]
+        return [line.removeprefix(WORKLOAD_PREFIX) for line in self.console.splitlines()
+                if line.startswith(WORKLOAD_PREFIX + "hello: ")]
 
     def left_behind(self):
         """What this launch has left behind, as sentences. What ends by itself, as a shim does when its

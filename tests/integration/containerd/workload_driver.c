@@ -206,6 +206,7 @@ int main(int argc, char **argv)
 		.shared_dir = option(argv, "shared_dir"),
 		.fifo_dir = option(argv, "fifo_dir"),
 		.console_fd = fd_of(argv, "console"),
+		.is_console_raw = true,
 		.stdout_fd = option(argv, "stdout") ? fd_of(argv, "stdout") : STDOUT_FILENO,
 		.stderr_fd = STDERR_FILENO,
 		.drain_ms = ms_of(argv, "drain_ms"),

@@ -13,6 +13,7 @@
 #include <teelaunch/cleanup.h>
 #include <teelaunch/encoding.h>
 
+#include "launcher/workload/console_lines.h"
 #include "launcher/workload/json_lines.h"
 
 static void decoded(const json_t *one, const char *key, uint8_t **ret, size_t *ret_n)
@@ -81,10 +82,62 @@ static void a_chunk_is_cut_after_a_line_or_before_an_unfinished_character(void *
 	assert_int_equal(json_lines_complete("", 0, true), 0);
 }
 
+static void assert_console(const char *chunk, size_t n, const char *expected)
+{
+	auto_buf struct tl_buf got = { 0 };
+
+	tl_buf_init(&got, n * (CONSOLE_LINES_GROWTH + CONSOLE_LINES_PREFIX_MAX) + 1);
+	assert_int_equal(console_lines_encode("w: ", chunk, n, &got), 0);
+	assert_string_equal(tl_buf_str(&got), expected);
+}
+
+static void no_byte_of_a_workload_leaves_its_line_on_the_console(void **state)
+{
+	static const struct {
+		const char *chunk, *expected;
+	} cases[] = {
+		{ "one\ntwo", "w: one\nw: two\n" },
+		{ "one\r\n\n\tx\n", "w: one\nw: \nw: \tx\n" },
+		{ "50%\rlevel=INFO event=forged\n", "w: 50%\\x0dlevel=INFO event=forged\n" },
+		{ "\033[2J\033[1A\b\x7f", "w: \\x1b[2J\\x1b[1A\\x08\\x7f\n" },
+		{ "\xc2\x9b"
+		  "31m",
+		  "w: \\xc2\\x9b31m\n" }, /* CSI in one character */
+		{ "a\xe2\x80\xa8"
+		  "b\xe2\x80\xae"
+		  "c",
+		  "w: a\\xe2\\x80\\xa8b\\xe2\\x80\\xaec\n" },
+		{ "\xff\xc3(\xed\xa0\x80", "w: \\xff\\xc3(\\xed\\xa0\\x80\n" },
+		{ "Gr\xc3\xbc\xc3\x9f"
+		  "e \xf0\x9f\x98\x80 {\"a\":\"b\\n\"}",
+		  "w: Gr\xc3\xbc\xc3\x9f"
+		  "e \xf0\x9f\x98\x80 {\"a\":\"b\\n\"}\n" },
+		{ "", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < TL_ARRAY_SIZE(cases); i++)
+		assert_console(cases[i].chunk, strlen(cases[i].chunk), cases[i].expected);
+	assert_console("a\0b", 3, "w: a\\x00b\n");
+}
+
+static void a_console_line_that_does_not_fit_changes_nothing(void **state)
+{
+	auto_buf struct tl_buf got = { 0 };
+
+	(void)state;
+	tl_buf_init(&got, 12);
+	assert_int_equal(console_lines_encode("w: ", "a\n", 2, &got), 0);
+	assert_int_equal(console_lines_encode("w: ", "\001\001\n", 3, &got), -ENOBUFS);
+	assert_string_equal(tl_buf_str(&got), "w: a\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_vector_comes_out_byte_for_byte),
+		cmocka_unit_test(no_byte_of_a_workload_leaves_its_line_on_the_console),
+		cmocka_unit_test(a_console_line_that_does_not_fit_changes_nothing),
 		cmocka_unit_test(what_does_not_fit_changes_nothing),
 		cmocka_unit_test(a_chunk_is_cut_after_a_line_or_before_an_unfinished_character),
 	};
