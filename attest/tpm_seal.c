@@ -3,6 +3,8 @@
 #include <teelaunch/tpm_seal.h>
 
 #include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <tss2/tss2_mu.h>
@@ -88,7 +90,44 @@ static int primary_make(struct tl_sealer *s, struct tl_error *err)
 	return tpm_fail(&s->tpm, err, rc, "make a key of the null hierarchy");
 }
 
-/* The policy is over one bank: the best that is allocated. SHA-1 wouldn't bind anything. */
+static bool is_extended(const struct tl_quote *q)
+{
+	size_t n = tl_hash_size(q->hash);
+
+	for (size_t i = 0; i < q->n_pcrs; i++) {
+		const uint8_t *value = q->pcrs[i].bytes;
+
+		/* As they are after a reset: all bits zero, in some registers all one. */
+		if ((*value == 0 || *value == 0xff) && memcmp(value, value + 1, n - 1) == 0)
+			return false;
+	}
+	return q->n_pcrs > 0;
+}
+
+/* Has the firmware measured the boot into this bank? Some leave banks that are allocated empty. */
+static int bank_is_used(struct tl_sealer *s, const TPMS_PCR_SELECTION *firmware, bool *ret,
+			struct tl_error *err)
+{
+	auto_free struct tl_quote *q = calloc(1, sizeof(*q));
+	int r = q ? tpm_read_pcrs(&s->tpm, firmware, q, err)
+		  : tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "PCRs");
+
+	if (r == 0)
+		*ret = is_extended(q);
+	return r;
+}
+
+static TPMS_PCR_SELECTION selection_of(uint16_t hash, uint32_t bits)
+{
+	return (TPMS_PCR_SELECTION){
+		.hash = hash,
+		.sizeofSelect = 3,
+		.pcrSelect = { bits & 0xff, bits >> 8 & 0xff, bits >> 16 & 0xff },
+	};
+}
+
+/* The policy is over one bank: the best that is allocated, and used. SHA-1 wouldn't bind anything.
+ */
 static int bank_choose(struct tl_sealer *s, struct tl_error *err)
 {
 	static const uint16_t good[] = { TL_SHA384, TL_SHA256, TL_SHA512 };
@@ -101,18 +140,21 @@ static int bank_choose(struct tl_sealer *s, struct tl_error *err)
 	for (size_t i = 0; i < TL_ARRAY_SIZE(good); i++)
 		for (size_t b = 0; b < banks.n; b++)
 			if (banks.hashes[b] == good[i]) {
+				TPMS_PCR_SELECTION firmware =
+					selection_of(good[i], TL_SEAL_PCRS_FIRMWARE);
+				bool is_used = false;
+
+				r = bank_is_used(s, &firmware, &is_used, err);
+				if (r < 0)
+					return r;
+				if (!is_used)
+					continue;
 				s->pcrs.count = 1;
-				s->pcrs.pcrSelections[0] = (TPMS_PCR_SELECTION){
-					.hash = good[i],
-					.sizeofSelect = 3,
-					.pcrSelect = { TL_SEAL_PCRS & 0xff,
-						       TL_SEAL_PCRS >> 8 & 0xff,
-						       TL_SEAL_PCRS >> 16 & 0xff },
-				};
+				s->pcrs.pcrSelections[0] = selection_of(good[i], TL_SEAL_PCRS);
 				return 0;
 			}
 	return tl_fail(err, TL_E_TPM_BANKS, ENOTSUP,
-		       "no PCR bank of SHA-256 or better is allocated");
+		       "the boot is measured into no PCR bank of SHA-256 or better");
 }
 
 int tl_sealer_open(const char *tcti, struct tl_sealer **ret, struct tl_error *err)

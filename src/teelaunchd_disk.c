@@ -48,8 +48,7 @@ static int parse_device(const char *value, void *field)
 
 static const struct option_row rows[] = {
 	OPTION(struct arguments, "device", "PATH|serial=TEXT", disk.device, parse_device,
-	       "the empty disk; all that is on it is lost "
-	       "[/dev/disk/by-id/virtio-teelaunch-data]"),
+	       "the empty disk; all that is on it is lost [serial=teelaunch-data]"),
 	OPTION(struct arguments, "device-wait-ms", "N", disk.device_wait_ms, parse_ms,
 	       "time for the device to appear [10000]"),
 	OPTION(struct arguments, "tags", "auto|memory|disk", disk.tags, parse_tags,
@@ -75,7 +74,7 @@ static int run(const struct verb *verb, int argc, char **argv)
 {
 	struct arguments a = {
 		.disk = {
-			.device = "/dev/disk/by-id/virtio-teelaunch-data",
+			.device = "serial=teelaunch-data",
 			.device_wait_ms = 10000,
 			.tags_memory_percent = 25,
 			.mount_point = "/var/lib/teelaunch",

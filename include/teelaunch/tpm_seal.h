@@ -29,15 +29,18 @@
 #define TL_SEAL_PCRS                                                                               \
 	((1U << 0) | (1U << 2) | (1U << 4) | (1U << 7) | (1U << 8) | (1U << 9) | (1U << 12) |      \
 	 (1U << 13))
-#define TL_SEAL_SECRET_MAX 128  /* bytes; TPM2B_SENSITIVE_DATA of every TPM holds that much */
-#define TL_SEAL_BLOB_MAX   4096 /* bytes */
+/* Those of them that every firmware extends, if only with a separator (the same, 2.3.4). */
+#define TL_SEAL_PCRS_FIRMWARE ((1U << 0) | (1U << 2) | (1U << 4) | (1U << 7))
+#define TL_SEAL_SECRET_MAX    128  /* bytes; TPM2B_SENSITIVE_DATA of every TPM holds that much */
+#define TL_SEAL_BLOB_MAX      4096 /* bytes */
 
 struct tl_sealer;
 
 /**
  * @tcti  as Tss2_TctiLdr_Initialize takes it
  *
- * Returns 0, TL_E_TPM_OPEN, or TL_E_TPM_BANKS if there is no bank of SHA-256 or better.
+ * Returns 0, TL_E_TPM_OPEN, or TL_E_TPM_BANKS if there is no bank of SHA-256 or better into
+ * which the firmware has measured: a policy over registers that nobody extends binds nothing.
  */
 int tl_sealer_open(const char *tcti, struct tl_sealer **ret, struct tl_error *err);
 struct tl_sealer *tl_sealer_close(struct tl_sealer *s); /* NULL is fine; returns NULL */

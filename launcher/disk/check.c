@@ -7,6 +7,7 @@
 #include <teelaunch/cleanup.h>
 #include <teelaunch/file.h>
 
+#include "dm_device.h"
 #include "mounts.h"
 #include "tables.h"
 
@@ -18,11 +19,16 @@ static int tables_check(const struct disk_record *r, struct tl_error *err)
 {
 	auto_dm_table struct dm_table integrity = { 0 };
 	auto_dm_table struct dm_table crypt = { 0 };
+	char status[DM_DEVICE_PARAMS_MAX];
 	int x = dm_table_read_name(DISK_INTEGRITY_NAME, &integrity, err);
 
 	if (x == 0)
 		x = dm_table_read_name(DISK_CRYPT_NAME, &crypt, err);
-	return x < 0 ? x : disk_tables_check(r, &integrity, &crypt, err);
+	if (x == 0)
+		x = disk_tables_check(r, &integrity, &crypt, err);
+	if (x == 0)
+		x = dm_device_status(DISK_INTEGRITY_NAME, sizeof(status), status, err);
+	return x < 0 ? x : disk_integrity_status_check(r, status, err);
 }
 
 static int text_read(const char *path, size_t max, struct tl_buf *ret, struct tl_error *err)

@@ -34,33 +34,58 @@ void disk_device_close(struct disk_device *d)
 	d->fd = -1;
 }
 
+/* The unit serial number page: four bytes, then the text (SPC-4, 7.8.15). */
+static bool page80_names(const uint8_t *page, size_t n, const char *serial)
+{
+	while (n > 4 && strchr(" \n\t", page[n - 1]))
+		n--;
+	return n >= 4 && n - 4 == strlen(serial) && memcmp(page + 4, serial, n - 4) == 0;
+}
+
+/* The device identification page: of its designators the vendor's own ones in ASCII (type 0, of the
+ * disk itself; SPC-4, 7.8.6). There Google's persistent disks have their name. */
+static bool page83_names(const uint8_t *page, size_t n, const char *serial)
+{
+	for (size_t at = 4; at + 4 <= n && at + 4 + page[at + 3] <= n; at += 4U + page[at + 3]) {
+		bool is_ascii = (page[at] & 0x0f) == 2, is_own = (page[at + 1] & 0x3f) == 0;
+
+		if (is_ascii && is_own && page[at + 3] == strlen(serial) &&
+		    memcmp(page + at + 4, serial, page[at + 3]) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool text_names(const uint8_t *text, size_t n, const char *serial)
+{
+	while (n && strchr(" \n\t", text[n - 1]))
+		n--;
+	return n == strlen(serial) && memcmp(text, serial, n) == 0;
+}
+
 /* Where the kernel shows a disk's serial number: virtio_blk, then NVMe, then what SCSI has. */
 static bool has_serial(const char *disk, const char *serial)
 {
-	static const char *const files[] = { "serial", "device/serial", "device/vpd_pg80" };
+	static const struct {
+		const char *file;
+		bool (*names)(const uint8_t *bytes, size_t n, const char *serial);
+	} places[] = {
+		{ "serial", text_names },
+		{ "device/serial", text_names },
+		{ "device/vpd_pg80", page80_names },
+		{ "device/vpd_pg83", page83_names },
+	};
 
-	for (size_t i = 0; i < TL_ARRAY_SIZE(files); i++) {
-		auto_buf struct tl_buf text = { 0 };
+	for (size_t i = 0; i < TL_ARRAY_SIZE(places); i++) {
+		auto_buf struct tl_buf bytes = { 0 };
 		char path[512];
-		const char *value;
-		size_t n;
 
-		if (snprintf(path, sizeof(path), "/sys/block/%s/%s", disk, files[i]) >=
+		if (snprintf(path, sizeof(path), "/sys/block/%s/%s", disk, places[i].file) >=
 		    (int)sizeof(path))
 			continue;
-		tl_buf_init(&text, 4096);
-		if (tl_file_read(path, &text, NULL) < 0)
-			continue;
-		/* A vital product data page has four bytes before the number. */
-		value = tl_buf_str(&text);
-		n = text.len_bytes;
-		if (tl_str_ends_with(path, "vpd_pg80")) {
-			value += n < 4 ? n : 4;
-			n -= n < 4 ? n : 4;
-		}
-		while (n && strchr(" \n\t", value[n - 1]))
-			n--;
-		if (n == strlen(serial) && memcmp(value, serial, n) == 0)
+		tl_buf_init(&bytes, 4096);
+		if (tl_file_read(path, &bytes, NULL) == 0 && bytes.len_bytes &&
+		    places[i].names((const uint8_t *)bytes.data, bytes.len_bytes, serial))
 			return true;
 	}
 	return false;

@@ -381,19 +381,23 @@ static int record_write(int state_fd, const struct disk_record *rec, const struc
 	return tl_file_replace(state_fd, DISK_RECORD_NAME, text.data, text.len_bytes, 0600, err);
 }
 
-static int up(const struct disk_options *o, int state_fd, struct disk_record *ret,
+/* @ret_keep: there is a disk in this boot, and its record must outlive this failure. */
+static int up(const struct disk_options *o, int state_fd, struct disk_record *ret, bool *ret_keep,
 	      struct tl_error *err)
 {
 	struct tl_error before = { 0 };
 	struct disk_record rec = { 0 };
-	int r = disk_swap_check(err);
+	int r = disk_record_read(o->state_dir, &rec, &before);
+	bool has_disk = r == 0;
 
+	*ret_keep = has_disk;
+	r = disk_swap_check(err);
 	if (r < 0)
 		return r;
 	/* A record of this boot. One that names an error is no reason not to try again, unless
 	 * there was a disk that doesn't open any more: another one in its place would hide that,
 	 * and what the kernel's log says of it. */
-	if (disk_record_read(o->state_dir, &rec, &before) < 0) {
+	if (!has_disk) {
 		if (before.code == TL_E_DISK_RECORD || before.code == TL_E_UNSEAL)
 			return tl_fail(err, before.code, EBADMSG, "%s", before.msg);
 		return set_up(o, state_fd, ret, err);
@@ -402,6 +406,9 @@ static int up(const struct disk_options *o, int state_fd, struct disk_record *re
 		tl_log_event(LOG_WARNING, "disk.reopen", "msg='%s'", TL_Q(before.msg));
 		r = reopen(o, &rec, err);
 	}
+	/* A door that is closed stays closed; what else fails may work the next time. */
+	if (r < 0 && err->code == TL_E_UNSEAL)
+		*ret_keep = false;
 	if (r == 0)
 		*ret = rec;
 	return r;
@@ -411,14 +418,15 @@ int disk_up(const struct disk_options *options, struct disk_record *ret, struct 
 {
 	auto_close int state_fd = -1;
 	struct tl_error lost = { 0 };
+	bool keep = false;
 	int r = state_open(options->state_dir, &state_fd, err);
 
 	if (r < 0)
 		return r;
-	r = up(options, state_fd, ret, err);
+	r = up(options, state_fd, ret, &keep, err);
 	if (r == 0)
 		return record_write(state_fd, ret, NULL, err);
-	if (record_write(state_fd, NULL, err, &lost) < 0)
+	if (!keep && record_write(state_fd, NULL, err, &lost) < 0)
 		tl_log_event(LOG_ERR, "disk.not_recorded", "msg='%s'", TL_Q(lost.msg));
 	return r;
 }

@@ -60,6 +60,14 @@ static int task_run(struct dm_task *task)
 	return errnum > 0 ? -errnum : -EIO;
 }
 
+/* What the device below does is no refusal of the kernel's. */
+static enum tl_code code_of(int r)
+{
+	if (r == -EBUSY || r == -EEXIST)
+		return TL_E_DISK_BUSY;
+	return r == -EIO ? TL_E_DISK_IO : TL_E_DISK_SETUP;
+}
+
 int dm_device_create(const char *name, uint64_t sectors, const char *type, const char *params,
 		     dev_t *ret, struct tl_error *err)
 {
@@ -71,9 +79,8 @@ int dm_device_create(const char *name, uint64_t sectors, const char *type, const
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "device '%s'", name);
 	r = task_run(task);
 	if (r < 0)
-		return tl_fail_sys(err,
-				   r == -EBUSY || r == -EEXIST ? TL_E_DISK_BUSY : TL_E_DISK_SETUP,
-				   -r, "set up '%s' (%s; the kernel's log says more)", name, type);
+		return tl_fail_sys(err, code_of(r), -r,
+				   "set up '%s' (%s; the kernel's log says more)", name, type);
 	if (!dm_task_get_info(task, &info) || !info.exists)
 		return tl_fail(err, TL_E_DISK_SETUP, EIO, "'%s' is gone at once", name);
 	*ret = makedev(info.major, info.minor);

@@ -14,7 +14,8 @@
 
 /**
  * Make it and let it run. The key of a "crypt" target is looked up in the caller's keyrings.
- * Returns 0; TL_E_DISK_SETUP with the kernel's reason, or TL_E_DISK_BUSY for -EBUSY and -EEXIST.
+ * Returns 0; TL_E_DISK_SETUP with the kernel's reason, or TL_E_DISK_BUSY for -EBUSY and -EEXIST,
+ * TL_E_DISK_IO for -EIO.
  */
 int dm_device_create(const char *name, uint64_t sectors, const char *type, const char *params,
 		     dev_t *ret, struct tl_error *err);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <ext2fs/ext2fs.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -94,6 +95,13 @@ static errcode_t folders_make(ext2_filsys fs)
 	return rc;
 }
 
+/* The device's fault, not that of a file system which can't be made: another try may work. */
+static bool is_io_error(errcode_t rc)
+{
+	return rc == EIO || rc == ENXIO || rc == ENODEV || rc == EILSEQ ||
+	       rc == EXT2_ET_SHORT_READ || rc == EXT2_ET_SHORT_WRITE;
+}
+
 int ext4_make(const char *path, uint64_t size_bytes, struct tl_error *err)
 {
 	auto_fs ext2_filsys fs = NULL;
@@ -115,6 +123,6 @@ int ext4_make(const char *path, uint64_t size_bytes, struct tl_error *err)
 	if (rc == 0)
 		return 0;
 	initialize_ext2_error_table();
-	return tl_fail(err, TL_E_DISK_SETUP, EIO, "make an ext4 on '%s': %s", path,
-		       error_message(rc));
+	return tl_fail(err, is_io_error(rc) ? TL_E_DISK_IO : TL_E_DISK_SETUP, EIO,
+		       "make an ext4 on '%s': %s", path, error_message(rc));
 }

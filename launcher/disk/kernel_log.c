@@ -48,7 +48,6 @@ static const struct {
 	enum kernel_log_verdict verdict;
 	bool needs_name; /* counts only if it names one of our devices */
 } signs[] = {
-	{ "INTEGRITY AEAD ERROR", KERNEL_LOG_TAMPERED, false },
 	{ "device-mapper: integrity:", KERNEL_LOG_ERROR, false },
 	{ "device-mapper: crypt:", KERNEL_LOG_ERROR, false },
 	/* "I/O", "critical medium", "operation not supported", ...: the host chooses which. */
@@ -63,31 +62,77 @@ static const struct {
 	{ "previous I/O error to superblock", KERNEL_LOG_ERROR, true },
 };
 
+/* Who says "NAME: 12 callbacks suppressed" of lines like those above: the function that prints
+ * them, or ext4's own name for it. Others (segfaults, the network) say it, too, and anybody can
+ * make them. */
+static const char *const suppressed[] = {
+	"blk_print_req_error",      "bio_check_eod", "buffer_io_error", "kcryptd_async_done",
+	"crypt_convert_block_aead", "EXT4-fs error", "EXT4-fs warning", "EXT4-fs",
+};
+
+/* dm-crypt's own line; others may quote such words. */
+static bool is_tampered(const char *text)
+{
+	const char *crypt = strstr(text, "device-mapper: crypt:");
+
+	return crypt && strstr(crypt, "INTEGRITY AEAD ERROR");
+}
+
+static bool is_suppressed(const char *text)
+{
+	if (!strstr(text, " callbacks suppressed"))
+		return false;
+	for (size_t i = 0; i < TL_ARRAY_SIZE(suppressed); i++)
+		if (tl_str_starts_with(text, suppressed[i]) && text[strlen(suppressed[i])] == ':')
+			return true;
+	return false;
+}
+
 static enum kernel_log_verdict text_judge(const char *text, const char *disk, const char *integrity,
 					  const char *crypt)
 {
+	enum kernel_log_verdict r = KERNEL_LOG_FINE;
+
+	if (is_tampered(text))
+		return KERNEL_LOG_TAMPERED;
+	if (is_suppressed(text))
+		return KERNEL_LOG_ERROR;
 	for (size_t i = 0; i < TL_ARRAY_SIZE(signs); i++) {
 		if (!strstr(text, signs[i].text))
 			continue;
 		if (!signs[i].needs_name || names_device(text, disk) ||
 		    names_device(text, integrity) || names_device(text, crypt))
 			return signs[i].verdict;
+		r = KERNEL_LOG_FOREIGN;
 	}
-	return KERNEL_LOG_FINE;
+	return r;
+}
+
+bool kernel_log_may_hide(struct kernel_log_burst *b, uint64_t at_us)
+{
+	uint64_t *oldest = &b->at_us[b->n % KERNEL_LOG_BURST];
+	bool is_full = ++b->n >= KERNEL_LOG_BURST;
+	uint64_t first;
+
+	*oldest = at_us;
+	first = b->at_us[b->n % KERNEL_LOG_BURST];
+	return is_full && at_us - first <= KERNEL_LOG_INTERVAL_US;
 }
 
 int kernel_log_judge(const char *record, const char *disk, const char *integrity, const char *crypt,
-		     uint64_t *ret_seq)
+		     uint64_t *ret_seq, uint64_t *ret_us)
 {
-	uint64_t priority, seq;
+	uint64_t priority, seq, us;
 	const char *rest = number_read(record, ',', &priority);
 	const char *text;
 
 	rest = rest ? number_read(rest, ',', &seq) : NULL;
+	rest = rest ? number_read(rest, ',', &us) : NULL;
 	text = rest ? strchr(rest, ';') : NULL;
 	if (!text)
 		return -EINVAL;
 	*ret_seq = seq;
+	*ret_us = us;
 	if (priority >> 3 != FACILITY_KERN)
 		return KERNEL_LOG_FINE;
 	return (int)text_judge(text + 1, disk, integrity, crypt);
@@ -98,6 +143,7 @@ static int line_find(int fd, const char *line, uint64_t *ret_seq)
 {
 	for (int i = 0; i < RECORDS_MAX; i++) {
 		char record[KERNEL_LOG_RECORD_MAX + 1];
+		uint64_t us;
 		ssize_t n = read(fd, record, KERNEL_LOG_RECORD_MAX);
 
 		if (n < 0 && (errno == EPIPE || errno == EINTR))
@@ -107,7 +153,8 @@ static int line_find(int fd, const char *line, uint64_t *ret_seq)
 			return errno == EAGAIN ? -ENOENT : -errno;
 		record[n] = '\0';
 		if (strstr(record, line))
-			return kernel_log_judge(record, "", "", "", ret_seq) < 0 ? -EBADMSG : 0;
+			return kernel_log_judge(record, "", "", "", ret_seq, &us) < 0 ? -EBADMSG
+										      : 0;
 	}
 	return -ENOENT;
 }

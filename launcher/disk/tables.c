@@ -11,6 +11,7 @@
 
 #include "key.h"
 
+#define SECTOR_BYTES      512
 #define SECTORS_PER_BLOCK 8 /* 4 KiB */
 /* dm-integrity's superblock and its smallest journal, which mode D doesn't use, and the rounding of
  * the tags to its buffers of 64 KiB: well below this. */
@@ -82,74 +83,66 @@ static int device_check(const struct dm_table *t, const char *name, const char *
 	return 0;
 }
 
-static int crypt_check(const struct disk_record *r, const struct dm_target *t, struct tl_error *err)
+/* Word by word: nothing more, nothing less, in this order. */
+static int words_check(const struct dm_target *t, const char *name,
+		       char wanted[DM_DEVICE_PARAMS_MAX], struct tl_error *err)
 {
-	char params[DM_DEVICE_PARAMS_MAX], *rest = params;
+	char *rest = wanted;
 
-	disk_crypt_params(r, params);
 	for (size_t i = 0; i < t->args.n; i++) {
-		const char *wanted = strsep(&rest, " ");
+		const char *word = strsep(&rest, " ");
 
-		if (!wanted || strcmp(wanted, t->args.items[i]) != 0)
-			return differs(err, DISK_CRYPT_NAME, t->args.items[i]);
+		if (!word || strcmp(word, t->args.items[i]) != 0)
+			return differs(err, name, t->args.items[i]);
 	}
-	return rest ? differs(err, DISK_CRYPT_NAME, "the end of its table") : 0;
+	return rest ? differs(err, name, "the end of its table") : 0;
 }
 
-/* An optional argument of dm-integrity that only says where things lie; any number will do. */
-static bool is_geometry(const char *arg)
+/*
+ * What Linux 6.1 states for disk_integrity_params(): drivers/md/dm-integrity.c,
+ * dm_integrity_status(), STATUSTYPE_TABLE. The smallest journal has 264 sectors of metadata and
+ * room at this tag and block size; tags elsewhere aren't interleaved with the data; beside it,
+ * a run of them has 224 sectors, which buffers of 32 divide. Whatever else
+ * the kernel can say ("recalculate", "allow_discards", a hash, a bitmap) isn't in it.
+ */
+static void integrity_expect(const struct disk_record *r, char ret[DM_DEVICE_PARAMS_MAX])
 {
-	static const char *const names[] = { "journal_sectors:", "interleave_sectors:",
-					     "buffer_sectors:" };
-	uint64_t number;
+	char meta[48] = "";
 
-	for (size_t i = 0; i < TL_ARRAY_SIZE(names); i++)
-		if (tl_str_starts_with(arg, names[i]))
-			return tl_str_parse_u64(arg + strlen(names[i]), UINT32_MAX, &number) == 0;
-	return false;
+	if (r->has_tags_in_memory)
+		snprintf(meta, sizeof(meta), "meta_device:%u:%u ", r->tags_number.major,
+			 r->tags_number.minor);
+	snprintf(ret, DM_DEVICE_PARAMS_MAX,
+		 "%u:%u 0 %d D %d %sblock_size:4096 journal_sectors:264 interleave_sectors:%d "
+		 "buffer_sectors:%d%s",
+		 r->device_number.major, r->device_number.minor, DISK_TAG_BYTES, 5, meta,
+		 r->has_tags_in_memory ? 1 : 32768, r->has_tags_in_memory ? 128 : 32,
+		 r->has_tags_in_memory ? "" : " fix_padding");
 }
 
-static int integrity_check(const struct disk_record *r, const struct dm_target *t,
-			   struct tl_error *err)
+int disk_integrity_status_check(const struct disk_record *r, const char *status,
+				struct tl_error *err)
 {
-	char device[32], meta[48], size[8];
-	const char *const head[] = { device, "0", size, "D" };
-	bool has_meta = false, has_block = false;
+	char wanted[64];
 
-	snprintf(device, sizeof(device), "%u:%u", r->device_number.major, r->device_number.minor);
-	snprintf(meta, sizeof(meta), "meta_device:%u:%u", r->tags_number.major,
-		 r->tags_number.minor);
-	snprintf(size, sizeof(size), "%d", DISK_TAG_BYTES);
-	for (size_t i = 0; i < TL_ARRAY_SIZE(head); i++)
-		if (i >= t->args.n || strcmp(t->args.items[i], head[i]) != 0)
-			return differs(err, DISK_INTEGRITY_NAME,
-				       i < t->args.n ? t->args.items[i] : "its table");
-	/* The fifth is the number of those that follow; all of them are looked at. */
-	for (size_t i = TL_ARRAY_SIZE(head) + 1; i < t->args.n; i++) {
-		const char *arg = t->args.items[i];
-
-		if (strcmp(arg, meta) == 0 && r->has_tags_in_memory)
-			has_meta = true;
-		else if (strcmp(arg, "block_size:4096") == 0)
-			has_block = true;
-		else if (strcmp(arg, "fix_padding") != 0 && !is_geometry(arg))
-			return differs(err, DISK_INTEGRITY_NAME, arg);
-	}
-	if (has_meta != r->has_tags_in_memory)
-		return differs(err, DISK_INTEGRITY_NAME, "where its tags are");
-	return has_block ? 0 : differs(err, DISK_INTEGRITY_NAME, "its block size");
+	/* Mismatches (none can be counted: dm-crypt authenticates), room, no recalculation. */
+	snprintf(wanted, sizeof(wanted), "0 %" PRIu64 " -", r->size_bytes / SECTOR_BYTES);
+	return strcmp(status, wanted) == 0 ? 0 : differs(err, DISK_INTEGRITY_NAME, "its status");
 }
 
 int disk_tables_check(const struct disk_record *r, const struct dm_table *integrity,
 		      const struct dm_table *crypt, struct tl_error *err)
 {
-	uint64_t sectors = r->size_bytes / 512;
+	uint64_t sectors = r->size_bytes / SECTOR_BYTES;
+	char params[DM_DEVICE_PARAMS_MAX];
 	int x = device_check(integrity, DISK_INTEGRITY_NAME, "integrity", &r->integrity_number,
 			     sectors, err);
 
+	integrity_expect(r, params);
 	if (x == 0)
-		x = integrity_check(r, &integrity->targets[0], err);
+		x = words_check(&integrity->targets[0], DISK_INTEGRITY_NAME, params, err);
 	if (x == 0)
 		x = device_check(crypt, DISK_CRYPT_NAME, "crypt", &r->crypt_number, sectors, err);
-	return x < 0 ? x : crypt_check(r, &crypt->targets[0], err);
+	disk_crypt_params(r, params);
+	return x < 0 ? x : words_check(&crypt->targets[0], DISK_CRYPT_NAME, params, err);
 }

@@ -28,11 +28,19 @@ void disk_crypt_params(const struct disk_record *r, char ret[DM_DEVICE_PARAMS_MA
 
 /**
  * Compare the live tables with what set-up makes, field by field: names, numbers, one target each,
- * its type, start and length; cipher, key (by name of a kernel key only), nonce, offsets, tag size,
- * mode, block size; the stacking from device to device; tags in memory if and only if the record
- * says so; nothing suspended, nothing waiting to be swapped in.
+ * its type, start and length; every word of its table, in order: cipher, key (by name of a kernel
+ * key only), nonce, offsets, tag size, mode, block size, where data and tags lie; the stacking from
+ * device to device; tags in memory if and only if the record says so; nothing suspended, nothing
+ * waiting to be swapped in.
  *
  * Returns 0, or TL_E_DISK_CHANGED naming the first difference.
  */
 int disk_tables_check(const struct disk_record *r, const struct dm_table *integrity,
 		      const struct dm_table *crypt, struct tl_error *err);
+
+/**
+ * The same for the status line of the integrity device: no mismatch counted, exactly as much room
+ * as was set up, no recalculation of tags. TL_E_DISK_CHANGED.
+ */
+int disk_integrity_status_check(const struct disk_record *r, const char *status,
+				struct tl_error *err);

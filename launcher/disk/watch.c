@@ -26,6 +26,7 @@ struct disk_watch {
 	int kmsg_fd;
 	uint64_t mark; /* the number of set-up's own line */
 	uint64_t seen; /* the number of the last record read; 0: none yet */
+	struct kernel_log_burst burst;
 	struct tl_cancel *quit, *kill, *alarm;
 	pthread_t thread;
 	bool is_started;
@@ -69,8 +70,8 @@ static int happened(int verdict, const char *record, struct tl_error *err)
 /* One record; before the mark nothing counts. */
 static int record_judge(struct disk_watch *w, const char *record, struct tl_error *err)
 {
-	uint64_t seq;
-	int verdict = kernel_log_judge(record, w->disk, w->integrity, w->crypt, &seq);
+	uint64_t seq, us;
+	int verdict = kernel_log_judge(record, w->disk, w->integrity, w->crypt, &seq, &us);
 	bool is_first = !w->seen;
 
 	if (verdict < 0)
@@ -80,6 +81,8 @@ static int record_judge(struct disk_watch *w, const char *record, struct tl_erro
 	if (is_first ? seq > w->mark + 1 : seq > w->mark && seq != w->seen + 1)
 		return lost(err);
 	w->seen = seq;
+	if (verdict == KERNEL_LOG_FOREIGN)
+		verdict = kernel_log_may_hide(&w->burst, us) ? KERNEL_LOG_ERROR : KERNEL_LOG_FINE;
 	return verdict == KERNEL_LOG_FINE || seq <= w->mark ? 0 : happened(verdict, record, err);
 }
 

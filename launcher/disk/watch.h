@@ -6,7 +6,8 @@
  *
  * One thread, "tl-disk", follows the kernel's log from the mark that set-up has left, and looks at
  * ext4's own count of errors every second. A log that has lost lines counts as an error: what was
- * in them nobody knows.
+ * in them nobody knows. So does a burst of errors of other disks: the kernel prints only some of
+ * them, and ours may be among those that it doesn't.
  */
 #pragma once
 

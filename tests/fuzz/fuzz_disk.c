@@ -31,14 +31,14 @@ static void fuzz_record(const char *text, size_t n)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	auto_free char *text = strndup((const char *)data + (size ? 1 : 0), size ? size - 1 : 0);
-	uint64_t seq = 7;
+	uint64_t seq = 7, us = 7;
 	int verdict;
 
 	if (size && *data & 1) {
 		fuzz_record(text, strlen(text));
 		return 0;
 	}
-	verdict = kernel_log_judge(text, "vda", "dm-0", "dm-1", &seq);
-	FUZZ_CHECK(verdict < 0 ? seq == 7 : verdict <= KERNEL_LOG_ERROR);
+	verdict = kernel_log_judge(text, "vda", "dm-0", "dm-1", &seq, &us);
+	FUZZ_CHECK(verdict < 0 ? seq == 7 && us == 7 : verdict <= KERNEL_LOG_FOREIGN);
 	return 0;
 }

@@ -522,6 +522,20 @@ def a_blob_that_was_changed_is_refused():
             other.fails("^TL0721 fatal", "unseal")
 
 
+def sealing_takes_a_bank_that_the_firmware_uses():
+    """Empty though allocated: a policy over it would be over nothing."""
+    values = {"sha256": "33" * 32, "sha384": "33" * 48}
+    for used, empty, pcr in (("sha256", "sha384", 4), ("sha384", "sha256", 7)):
+        with World("--used-banks", "sha1," + used) as world:
+            world.works("seal")
+            run("tpm2_pcrextend", "%d:%s=%s" % (pcr, empty, values[empty]))
+            world.works("unseal")
+            run("tpm2_pcrextend", "%d:%s=%s" % (pcr, used, values[used]))
+            world.fails("^TL0721 fatal .*policy", "unseal")
+    with World("--used-banks", "sha1") as world:
+        world.fails("^TL0706 fatal .*measured into no PCR bank", "seal")
+
+
 def sealing_needs_a_bank_that_binds():
     with World("--banks", "sha1") as world:
         world.fails("^TL0706 fatal", "seal")
@@ -531,6 +545,7 @@ TESTS = [
     what_is_sealed_opens_in_this_boot_only,
     a_register_that_changes_closes_what_is_sealed,
     a_blob_that_was_changed_is_refused,
+    sealing_takes_a_bank_that_the_firmware_uses,
     sealing_needs_a_bank_that_binds,
     a_launch_is_in_the_registers_and_quoted,
     one_bank_is_enough,

@@ -11,7 +11,7 @@ PROGRAMS = os.environ.get("TL_PROGRAMS", os.path.join(guest.TOP, "build", "dev",
 TEELAUNCHD = os.path.join(PROGRAMS, "teelaunchd")
 GIB = 1 << 30
 # teelaunchd loads brd itself, so it is only there.
-MODULES = ("dm_mod", "dm_crypt", "dm_integrity", "algif_aead", "algif_skcipher", "aesni_intel",
+MODULES = ("dm_mod", "dm_crypt", "dm_integrity", "aesni_intel",
            "gcm", "ctr", "ghash_generic")
 TOOLS = ("/usr/sbin/dmsetup", "/usr/sbin/e2fsck", "/usr/sbin/dumpe2fs")
 DEVICE = "serial=teelaunch-data"

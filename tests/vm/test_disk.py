@@ -10,7 +10,7 @@ import tempfile
 import time
 
 import guest
-from disk_world import (BASE, GIB, kernel_errors, machine, record, refuses, set_up, table,
+from disk_world import (BASE, GIB, code, kernel_errors, machine, record, refuses, set_up, table,
                         take_down, unmount)
 
 MIB = 1 << 20
@@ -156,6 +156,25 @@ def the_key_is_nowhere_to_be_seen(g):
         ["700 0", "600 0", "600 0"]
 
 
+def a_failure_to_open_it_again_forgets_nothing(g):
+    """Whatever fails but the seal itself: the disk of this boot is still the one that is opened."""
+    g.start()
+    before = set_up(g)
+    g.check("echo kept >%s/file; sync" % BASE)
+    take_down(g)
+    for name, device in (("TL_E_DISK_MISSING", "serial=nothing"), ("TL_E_DISK_WRONG", "serial=small"),
+                         ("TL_E_DISK_CHANGED", "/dev/vda")):
+        status, output = g.run("teelaunchd disk --device %s --device-wait-ms 1" % device)
+        assert status == 1 and "code=" + code(name) in output, (name, status, output)
+        assert record(g) == before, name
+    g.check("mkswap /dev/vdb && swapon /dev/vdb")
+    status, output = g.run("teelaunchd disk --device serial=teelaunch-data")
+    assert status == 1 and "code=" + code("TL_E_SWAP_ON") in output and record(g) == before, output
+    g.check("swapoff /dev/vdb")
+    g.check("teelaunchd disk --device serial=teelaunch-data")
+    assert g.check("cat %s/file" % BASE) == "kept\n"
+
+
 def two_disks_have_two_keys(g):
     g.start()
     set_up(g)
@@ -243,12 +262,26 @@ def a_set_up_that_fails_leaves_nothing(g):
     leaves_nothing()
 
 
+def an_error_of_the_device_in_the_middle_is_one_to_try_again(g):
+    """It writes well where it is cleared, and fails where the first folder of the file system lies."""
+    g.start()
+    g.check("printf '0 32768 linear /dev/vda 0\n32768 %d error\n%d 4096 linear /dev/vda %d\n' | "
+            "dmsetup create bad" % (GIB // 512 - 4096 - 32768, GIB // 512 - 4096, GIB // 512 - 4096))
+    bad = "/dev/dm-%s" % g.check("dmsetup info -c --noheadings -o minor bad").strip()
+    refuses(g, "TL_E_DISK_IO", "make an ext4", bad, "--tags memory")
+    assert g.check("dmsetup ls").split()[0] == "bad" and g.run("ls /run/teelaunch/disk.sealed")[0] != 0
+    g.check("dmsetup remove bad")
+    set_up(g)
+
+
 TESTS = (a_disk_with_tags_in_memory_is_what_it_says, the_file_system_is_sound_and_small,
          started_again_it_finds_the_disk_as_it_is, with_tags_on_the_disk_the_record_says_so,
          auto_decides_by_the_share_of_memory, the_cap_and_a_reset_close_it,
          the_key_is_nowhere_to_be_seen, two_disks_have_two_keys,
          a_disk_of_an_earlier_boot_is_made_anew, what_is_planted_on_the_device_changes_nothing,
-         devices_that_will_not_do_are_refused, a_set_up_that_fails_leaves_nothing)
+         devices_that_will_not_do_are_refused, a_set_up_that_fails_leaves_nothing,
+         an_error_of_the_device_in_the_middle_is_one_to_try_again,
+         a_failure_to_open_it_again_forgets_nothing)
 
 
 def main():

@@ -156,6 +156,25 @@ def a_write_that_fails_ends_the_launch(g):
     assert got["code"] == code("TL_E_DISK_ERROR") and got["result"] == "fatal", got
 
 
+def a_read_that_fails_among_errors_of_another_disk_ends_the_launch(g):
+    """The kernel prints ten such lines in five seconds, whichever disk they are of: ours is none of
+    them."""
+    boot(g)
+    block_write(g)
+    launch_begin(g)
+    g.break_disk(1, kinds=["read"])
+    g.run("i=0; while [ $i -lt 3 ]; do dd if=/dev/vdb of=/dev/null bs=4096 skip=$i count=1 iflag=direct; "
+          "i=$((i + 1)); done; sleep 6")
+    launch_goes_on(g)  # a few of them mean nothing
+    g.break_disk(0, kinds=["read"])
+    g.run("i=0; while [ $i -lt 40 ]; do dd if=/dev/vdb of=/dev/null bs=4096 skip=$i count=1 iflag=direct; "
+          "i=$((i + 1)); done; dd if=/dev/dm-1 of=/dev/null bs=%d skip=%d count=1 iflag=direct" %
+          (BLOCK, FAR // BLOCK))
+    assert "error, dev vda" not in g.check("dmesg"), "the kernel has printed it after all"
+    got = launch_end(g)
+    assert got["code"] == code("TL_E_DISK_ERROR") and got["result"] == "fatal", got
+
+
 def a_disk_that_vanishes_ends_the_launch(g):
     boot(g)
     launch_begin(g)
@@ -188,6 +207,7 @@ def a_log_that_lost_lines_counts_as_an_error(g):
 TESTS = (a_machine_without_the_disk_is_refused, a_disk_that_is_not_what_was_set_up_is_refused,
          a_launch_ends_at_the_first_sector_that_does_not_authenticate,
          an_error_between_set_up_and_launch_is_not_missed, a_write_that_fails_ends_the_launch,
+         a_read_that_fails_among_errors_of_another_disk_ends_the_launch,
          a_disk_that_vanishes_ends_the_launch, user_space_can_not_raise_the_alarm,
          a_log_that_lost_lines_counts_as_an_error)
 
@@ -195,7 +215,8 @@ TESTS = (a_machine_without_the_disk_is_refused, a_disk_that_is_not_what_was_set_
 def main():
     wanted = sys.argv[1:]
     with tempfile.TemporaryDirectory(prefix="teelaunch-vm-disk.") as work:
-        disks = [guest.Disk(os.path.join(work, "disk"), GIB)]
+        disks = [guest.Disk(os.path.join(work, "disk"), GIB),
+                 guest.Disk(os.path.join(work, "other"), GIB, serial="other")]
         with machine("disk_launch", disks, limit_s=540, more_modules=["loop"],
                      cmdline="confidential-space.hardened=true") as g:
             for test in TESTS:

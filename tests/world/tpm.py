@@ -251,9 +251,10 @@ class Tpm:
         loader = KERNEL + " " + (self.options["arguments"] or KERNEL_ARGUMENTS + hardened)
         events = firmware_log.boot_events(self.options["secure_boot"] == "on",
                                           self.options["technology"], loader)
+        used = (self.options["used_banks"] or ",".join(self.banks)).split(",")
         run("tpm2_pcrextend", *["%d:%s" % (e.pcr, ",".join(
-            "%s=%s" % (bank, e.digest(bank).hex()) for bank in self.banks)) for e in events])
-        write(self.path("binary_bios_measurements"), firmware_log.encode_log(events, self.banks))
+            "%s=%s" % (bank, e.digest(bank).hex()) for bank in used)) for e in events])
+        write(self.path("binary_bios_measurements"), firmware_log.encode_log(events, used))
         # GRUB measures what follows BOOT_IMAGE= and hands the kernel the whole:
         # grub-core/loader/i386/linux.c, grub_cmd_linux().
         write(self.path("cmdline"), "BOOT_IMAGE=" + loader + "\n")
@@ -306,6 +307,7 @@ DEFAULTS = {
     "zone": "us-central1-a", "project_number": "1234567890", "project_id": "demo-project",
     "instance_id": "4242424242424242424", "instance_name": "demo-vm",
     "hardened": True, "secure_boot": "on", "technology": "none", "arguments": None,
+    "used_banks": None,
 }
 
 
@@ -327,6 +329,7 @@ def parse_arguments():
                    help="boot: debug")
     p.add_argument("--secure-boot", choices=["on", "off"], help="boot")
     p.add_argument("--technology", choices=list(firmware_log.TECHNOLOGIES), help="boot")
+    p.add_argument("--used-banks", help="boot: the firmware measures into these banks only (all)")
     p.add_argument("--arguments", help="boot: all of the kernel's arguments, instead of ours")
     p.add_argument("--unorderly", action="store_true", help="reset, stop: cut the power")
     return p.parse_args()

@@ -142,7 +142,14 @@ static void a_recorded_failure_comes_back_as_itself(void **state)
 	"interleave_sectors:1 buffer_sectors:128"
 #define INTEGRITY_DISK                                                                             \
 	"254:0 0 28 D 5 block_size:4096 journal_sectors:264 interleave_sectors:32768 "             \
-	"buffer_sectors:128 fix_padding"
+	"buffer_sectors:32 fix_padding"
+#define META "meta_device:1:0 block_size:4096"
+#define GEOMETRY(mode, head, journal, interleave, buffer)                                          \
+	"254:0 0 28 " mode " 5 " head " journal_sectors:" journal                                  \
+	" interleave_sectors:" interleave " buffer_sectors:" buffer
+#define META_REST      " " META " journal_sectors:264 interleave_sectors:1 buffer_sectors:128"
+#define GEOMETRY_REST  " 5" META_REST
+#define INTEGRITY_REST " 0 28 D" GEOMETRY_REST
 #define CRYPT                                                                                      \
 	"capi:gcm(aes)-random :32:logon:teelaunch:volume 0 253:0 0 2 integrity:28:aead "           \
 	"sector_size:4096"
@@ -176,13 +183,26 @@ static void tables_are_compared_word_by_word(void **state)
 		/* tags where the record doesn't say */
 		{ true, INTEGRITY_DISK, CRYPT },
 		{ false, INTEGRITY_MEMORY, CRYPT },
-		{ true, "254:0 0 28 D 2 meta_device:1:1 block_size:4096", CRYPT },
+		{ true, GEOMETRY("D", "meta_device:1:1 block_size:4096", "264", "1", "128"),
+		  CRYPT },
 		/* another device below, another start, tag size, mode, block size */
-		{ false, "254:16 0 28 D 1 block_size:4096", CRYPT },
-		{ false, "254:0 8 28 D 1 block_size:4096", CRYPT },
-		{ false, "254:0 0 4 D 1 block_size:4096", CRYPT },
-		{ false, "254:0 0 28 R 1 block_size:4096", CRYPT },
-		{ false, "254:0 0 28 D 1 block_size:512", CRYPT },
+		{ true, "254:16" INTEGRITY_REST, CRYPT },
+		{ true, "254:0 8 28 D" GEOMETRY_REST, CRYPT },
+		{ true, "254:0 0 4 D" GEOMETRY_REST, CRYPT },
+		{ true, GEOMETRY("R", META, "264", "1", "128"), CRYPT },
+		{ true, GEOMETRY("J", META, "264", "1", "128"), CRYPT },
+		{ true, GEOMETRY("D", "meta_device:1:0 block_size:512", "264", "1", "128"), CRYPT },
+		/* where data and tags lie */
+		{ true, GEOMETRY("D", META, "528", "1", "128"), CRYPT },
+		{ true, GEOMETRY("D", META, "264", "32768", "128"), CRYPT },
+		{ true, GEOMETRY("D", META, "264", "1", "64"), CRYPT },
+		{ true, INTEGRITY_MEMORY " recalculate", CRYPT },
+		{ true, "254:0 0 28 D 6 recalculate" META_REST, CRYPT },
+		{ true, INTEGRITY_MEMORY " fix_padding", CRYPT },
+		{ false,
+		  "254:0 0 28 D 5 block_size:4096 journal_sectors:264 "
+		  "interleave_sectors:32768 buffer_sectors:32",
+		  CRYPT },
 		{ false, "254:0 0 28 D 0", CRYPT },
 		{ false, "254:0 0 28", CRYPT },
 		{ false, INTEGRITY_DISK " internal_hash:crc32c", CRYPT },
@@ -218,6 +238,23 @@ static void tables_are_compared_word_by_word(void **state)
 			-ESTALE);
 		assert_int_equal(err.code, TL_E_DISK_CHANGED);
 		assert_int_equal(err.class, TL_FATAL);
+	}
+}
+
+static void the_integrity_device_gives_the_room_that_it_gave(void **state)
+{
+	static const char *const bad[] = { "0 2097152",      "0 2097152 0",
+					   "1 2097152 -",    "0 2097144 -",
+					   "0 2097160 -",    "0 2097152 - ",
+					   "0 2097152 4096", "" };
+	struct disk_record r = record(true);
+	struct tl_error err = { 0 };
+
+	(void)state;
+	assert_int_equal(disk_integrity_status_check(&r, "0 2097152 -", NULL), 0);
+	for (size_t i = 0; i < TL_ARRAY_SIZE(bad); i++) {
+		assert_int_equal(disk_integrity_status_check(&r, bad[i], &err), -ESTALE);
+		assert_int_equal(err.code, TL_E_DISK_CHANGED);
 	}
 }
 
@@ -366,15 +403,23 @@ static void lines_of_the_kernel_are_judged(void **state)
 		{ "3,12,99,-;critical medium error, dev vda, sector 8 op 0x0:(READ)\n",
 		  KERNEL_LOG_ERROR },
 		{ "3,12,99,-;critical medium error, dev vdb, sector 8 op 0x0:(READ)\n",
-		  KERNEL_LOG_FINE },
+		  KERNEL_LOG_FOREIGN },
+		{ "4,12,99,-;blk_print_req_error: 12 callbacks suppressed\n", KERNEL_LOG_ERROR },
+		{ "4,12,99,-;buffer_io_error: 1 callbacks suppressed\n", KERNEL_LOG_ERROR },
+		{ "4,12,99,-;EXT4-fs warning: 3 callbacks suppressed\n", KERNEL_LOG_ERROR },
+		{ "4,12,99,-;show_signal_msg: 12 callbacks suppressed\n", KERNEL_LOG_FINE },
+		{ "4,12,99,-;net_ratelimit: 12 callbacks suppressed\n", KERNEL_LOG_FINE },
+		/* dm-crypt's words without dm-crypt */
+		{ "4,12,99,-;INTEGRITY AEAD ERROR, sector 8\n", KERNEL_LOG_FINE },
 		{ "6,12,99,-;cat: attempt to access beyond end of device\\x0avda: rw=0, sector=8\n",
 		  KERNEL_LOG_ERROR },
-		{ "3,12,99,-;I/O error, dev vdab, sector 2048\n", KERNEL_LOG_FINE },
-		{ "3,12,99,-;I/O error, dev vdb, sector 2048\n", KERNEL_LOG_FINE },
+		{ "3,12,99,-;I/O error, dev vdab, sector 2048\n", KERNEL_LOG_FOREIGN },
+		{ "3,12,99,-;I/O error, dev vdb, sector 2048\n", KERNEL_LOG_FOREIGN },
 		{ "3,12,99,-;Buffer I/O error on dev dm-1, logical block 7, lost async page "
 		  "write\n",
 		  KERNEL_LOG_ERROR },
-		{ "3,12,99,-;Buffer I/O error on dev dm-11, logical block 7\n", KERNEL_LOG_FINE },
+		{ "3,12,99,-;Buffer I/O error on dev dm-11, logical block 7\n",
+		  KERNEL_LOG_FOREIGN },
 		{ "2,12,99,-;EXT4-fs error (device dm-1): ext4_find_entry:1455: inode #2\n",
 		  KERNEL_LOG_ERROR },
 		{ "4,12,99,-;EXT4-fs warning (device dm-1): ext4_end_bio:343: I/O error 10\n",
@@ -388,17 +433,38 @@ static void lines_of_the_kernel_are_judged(void **state)
 		{ "3,12\n", -EINVAL },
 		{ "x,12,99,-;a\n", -EINVAL },
 		{ "3,,99,-;a\n", -EINVAL },
+		{ "3,12,x,-;a\n", -EINVAL },
+		{ "3,12,99\n", -EINVAL },
 		{ "3,99999999999999999999999999,99,-;a\n", -EINVAL },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < TL_ARRAY_SIZE(cases); i++) {
-		uint64_t seq = 7;
+		uint64_t seq = 7, us = 7;
 
-		assert_int_equal(kernel_log_judge(cases[i].record, "vda", "dm-0", "dm-1", &seq),
-				 cases[i].verdict);
+		assert_int_equal(
+			kernel_log_judge(cases[i].record, "vda", "dm-0", "dm-1", &seq, &us),
+			cases[i].verdict);
 		assert_int_equal(seq, cases[i].verdict < 0 ? 7 : 12);
+		assert_int_equal(us, cases[i].verdict < 0 ? 7 : 99);
 	}
+}
+
+/* Ten lines within five seconds, of whatever disk, and the eleventh isn't printed. */
+static void a_burst_of_foreign_lines_may_hide_ours(void **state)
+{
+	struct kernel_log_burst slow = { 0 }, quick = { 0 }, late = { 0 };
+
+	(void)state;
+	for (uint64_t i = 0; i < 100; i++)
+		assert_false(kernel_log_may_hide(&slow, 1000000 + i * 600000));
+	for (uint64_t i = 0; i < 9; i++)
+		assert_false(kernel_log_may_hide(&quick, 1000000 + i * 1000));
+	assert_true(kernel_log_may_hide(&quick, 6000000));
+	for (uint64_t i = 0; i < 9; i++)
+		assert_false(kernel_log_may_hide(&late, 1000000 + i * 1000));
+	assert_false(kernel_log_may_hide(&late, 6000001));
+	assert_false(kernel_log_may_hide(&late, 9000000));
 }
 
 int main(void)
@@ -408,11 +474,13 @@ int main(void)
 		cmocka_unit_test(a_record_that_is_not_exactly_one_is_refused),
 		cmocka_unit_test(a_recorded_failure_comes_back_as_itself),
 		cmocka_unit_test(tables_are_compared_word_by_word),
+		cmocka_unit_test(the_integrity_device_gives_the_room_that_it_gave),
 		cmocka_unit_test(devices_are_what_they_were),
 		cmocka_unit_test(tags_take_their_share_of_memory),
 		cmocka_unit_test(mounts_are_where_and_as_they_were_made),
 		cmocka_unit_test(swap_must_be_off),
 		cmocka_unit_test(lines_of_the_kernel_are_judged),
+		cmocka_unit_test(a_burst_of_foreign_lines_may_hide_ours),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
