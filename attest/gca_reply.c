@@ -97,10 +97,24 @@ int gca_reply_parse(int status, const void *body, size_t n, json_t **ret, struct
 	return 0;
 }
 
-uint64_t gca_retry_after_ms(const char *value, int64_t now_s)
+int64_t gca_date_s(const char *value)
 {
 	struct tm date = { 0 };
 	const char *end;
+	int64_t at_s;
+
+	if (tl_str_is_empty(value))
+		return 0;
+	/* IMF-fixdate, RFC 9110 section 5.6.7; the C locale is never left */
+	end = strptime(value, "%a, %d %b %Y %H:%M:%S GMT", &date);
+	if (!end || *end)
+		return 0;
+	at_s = timegm(&date);
+	return at_s > 0 ? at_s : 0;
+}
+
+uint64_t gca_retry_after_ms(const char *value, int64_t now_s)
+{
 	uint64_t s;
 	int64_t at_s;
 
@@ -108,11 +122,7 @@ uint64_t gca_retry_after_ms(const char *value, int64_t now_s)
 		return 0;
 	if (tl_str_parse_u64(value, GCA_RETRY_AFTER_MAX_MS / 1000, &s) == 0)
 		return s * 1000;
-	/* IMF-fixdate, RFC 9110 section 5.6.7; the C locale is never left */
-	end = strptime(value, "%a, %d %b %Y %H:%M:%S GMT", &date);
-	if (!end || *end)
-		return 0;
-	at_s = timegm(&date);
+	at_s = gca_date_s(value);
 	if (at_s <= now_s)
 		return 0;
 	s = (uint64_t)(at_s - now_s) * 1000;

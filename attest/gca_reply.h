@@ -27,6 +27,9 @@
  */
 int gca_reply_parse(int status, const void *body, size_t n, json_t **ret, struct tl_error *err);
 
+/** Date (RFC 9110 section 6.6.1) as seconds since the epoch; 0 if absent or unreadable. */
+int64_t gca_date_s(const char *value);
+
 /** Retry-After (RFC 9110 section 10.2.3), seconds or a date; 0 if absent, past or unreadable. */
 uint64_t gca_retry_after_ms(const char *value, int64_t now_s);
 

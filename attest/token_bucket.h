@@ -14,5 +14,10 @@ struct token_bucket {
 
 /** Full. */
 struct token_bucket token_bucket_new(uint64_t per_minute, uint64_t burst, uint64_t now_ms);
+/** Another rate from now on; what is above the new burst is lost. */
+void token_bucket_adapt(struct token_bucket *b, uint64_t per_minute, uint64_t burst,
+			uint64_t now_ms);
+/** Whether there is one, or false with the time after which there will be. */
+bool token_bucket_has(struct token_bucket *b, uint64_t now_ms, uint64_t *ret_wait_ms);
 /** Take one, or false with the time after which there will be one. */
 bool token_bucket_take(struct token_bucket *b, uint64_t now_ms, uint64_t *ret_wait_ms);

@@ -10,7 +10,7 @@
 #include <teelaunch/clock.h>
 #include <teelaunch/thread.h>
 
-#include "token_bucket.h"
+#include "token_share.h"
 
 /* A kept token is given away only while it is practically new. */
 #define CACHE_LIFE_SHARE 10
@@ -20,7 +20,7 @@
 struct job {
 	struct job *next;
 	struct token_ask ask;
-	struct desk_caller caller;
+	struct token_peer caller;
 	uint64_t start_ms;
 	struct desk_waiter *waiters;
 	unsigned int n_waiters;
@@ -43,7 +43,7 @@ struct token_desk {
 	pthread_mutex_t lock; /* over everything below */
 	struct lane lanes[LANES];
 	bool is_stopping;
-	struct token_bucket bucket;
+	struct token_shares shares;
 	uint64_t closed_until_ms; /* the verifier asked for patience */
 	struct token_reply *kept; /* the default token; NULL: none */
 	uint64_t kept_until_ms;
@@ -77,7 +77,7 @@ static int token_do(struct token_desk *d, const struct job *job, struct token_re
 	*ret = token_api_token(&result.token);
 	if (!*ret)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "token");
-	life_ms = (result.claims.exp_s - tl_clock_real_s()) * 1000 / CACHE_LIFE_SHARE;
+	life_ms = (result.claims.exp_s - result.now_s) * 1000 / CACHE_LIFE_SHARE;
 	if (job->ask.is_default && job->ask.work == TOKEN_WORK_GCA && life_ms > 0)
 		*ret_keep_ms = (uint64_t)life_ms < d->options->limits.cache_ms
 				       ? (uint64_t)life_ms
@@ -113,6 +113,7 @@ static void tell(struct token_desk *d, const struct job *job, int status,
 		.pid = job->caller.pid,
 		.uid = job->caller.uid,
 		.gid = job->caller.gid,
+		.cgroup = job->caller.cgroup,
 		.callers = job->n_waiters,
 		.took_ms = tl_clock_mono_ms() - job->start_ms,
 		.err = err,
@@ -216,8 +217,8 @@ int desk_open(const struct tl_token_server_options *options, struct token_desk *
 	if (!d)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "token server");
 	d->options = options;
-	d->bucket = token_bucket_new(options->limits.per_minute, options->limits.burst,
-				     tl_clock_mono_ms());
+	token_shares_init(&d->shares, options->limits.per_minute, options->limits.burst,
+			  tl_clock_mono_ms());
 	pthread_mutex_init(&d->lock, NULL);
 	for (int i = 0; i < LANES; i++) {
 		d->lanes[i].desk = d;
@@ -278,9 +279,21 @@ static size_t lane_length(const struct lane *lane)
 	return n;
 }
 
+/* Its number among the sharers: that of its container, or the one after them. */
+static size_t caller_find(const struct token_desk *d, const struct token_peer *caller)
+{
+	const char *const *containers = d->options->containers;
+	size_t i = 0;
+
+	for (; containers && containers[i] && i < TL_TOKEN_CONTAINERS_MAX; i++)
+		if (token_peer_is_in(caller, containers[i]))
+			return i;
+	return i;
+}
+
 /* 0, or -EAGAIN and when to come back. What is spent is spent here. */
-static int afford(struct token_desk *d, const struct token_ask *ask, uint64_t *ret_wait_ms,
-		  struct tl_error *err)
+static int afford(struct token_desk *d, const struct token_ask *ask,
+		  const struct token_peer *caller, uint64_t *ret_wait_ms, struct tl_error *err)
 {
 	uint64_t now_ms = tl_clock_mono_ms();
 	uint64_t wait_ms = 1000;
@@ -305,13 +318,15 @@ static int afford(struct token_desk *d, const struct token_ask *ask, uint64_t *r
 		return tl_fail(err, TL_E_TOKEN_RATE, EAGAIN,
 			       "the verifier asks to come back later");
 	}
-	if (token_bucket_take(&d->bucket, now_ms, &wait_ms))
+	if (token_shares_take(&d->shares, caller_find(d, caller), now_ms, &wait_ms))
 		return 0;
 	*ret_wait_ms = wait_ms;
-	return tl_fail(err, TL_E_TOKEN_RATE, EAGAIN,
-		       "too many tokens asked for; the limit is %llu a minute, %llu at once",
-		       (unsigned long long)d->options->limits.per_minute,
-		       (unsigned long long)d->options->limits.burst);
+	return tl_fail(
+		err, TL_E_TOKEN_RATE, EAGAIN,
+		"too many tokens asked for; the limit is %llu a minute, %llu at once, shared "
+		"by all who ask",
+		(unsigned long long)d->options->limits.per_minute,
+		(unsigned long long)d->options->limits.burst);
 }
 
 static struct job *job_find(const struct lane *lane, const struct token_ask *ask)
@@ -323,7 +338,7 @@ static struct job *job_find(const struct lane *lane, const struct token_ask *ask
 }
 
 static struct job *job_add(struct lane *lane, struct token_ask *take_ask,
-			   const struct desk_caller *caller)
+			   const struct token_peer *caller)
 {
 	struct job *job = calloc(1, sizeof(*job));
 	struct job **at = &lane->first;
@@ -343,7 +358,7 @@ static struct job *job_add(struct lane *lane, struct token_ask *take_ask,
 
 /* With the lock held. A refusal fills @err; NULL without one means that @w waits. */
 static struct token_reply *admit(struct token_desk *d, struct token_ask *ask,
-				 const struct desk_caller *caller, struct desk_waiter *w,
+				 const struct token_peer *caller, struct desk_waiter *w,
 				 struct tl_error *err)
 {
 	struct lane *lane =
@@ -362,7 +377,7 @@ static struct token_reply *admit(struct token_desk *d, struct token_ask *ask,
 	if (!job) {
 		bool is_evidence = ask->work == TOKEN_WORK_EVIDENCE;
 
-		if (afford(d, ask, &wait_ms, err) < 0) {
+		if (afford(d, ask, caller, &wait_ms, err) < 0) {
 			d->counts.refused++;
 			return token_api_failure(ask, err, wait_ms);
 		}
@@ -383,7 +398,7 @@ static struct token_reply *admit(struct token_desk *d, struct token_ask *ask,
 }
 
 bool desk_submit(struct token_desk *d, struct token_ask *consume_ask,
-		 const struct desk_caller *caller, struct desk_waiter *w,
+		 const struct token_peer *caller, struct desk_waiter *w,
 		 struct token_reply **ret_reply)
 {
 	struct tl_error err = { 0 };

@@ -1,26 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where the token socket's work is done: two threads, each with a short queue. Whoever asks what is
- * already being asked joins in; a bucket says how often the verifier is called; the default token
- * is kept for a moment. Knows no socket.
+ * already being asked joins in; the callers' shares say how often the verifier is called for whom;
+ * the default token is kept for a moment. Knows no socket.
  */
 #pragma once
 
 #include <teelaunch/token_server.h>
 
 #include "token_api.h"
+#include "token_peer.h"
 
 /* Different tokens asked for at the same time; the verifier answers them one after the other. */
 #define DESK_TOKENS_MAX 8
 /* Evidence is large (both event logs): so many answers at most, until they were taken. */
 #define DESK_EVIDENCE_MAX 4
-
-/* Who asks. */
-struct desk_caller {
-	pid_t pid;
-	uid_t uid;
-	gid_t gid;
-};
 
 /* A request that waits, in its owner's memory. */
 struct desk_waiter {
@@ -48,6 +42,6 @@ struct token_desk *desk_close(struct token_desk *d);
  * Returns true then; else false: @w->done is called, perhaps before this returns.
  */
 bool desk_submit(struct token_desk *d, struct token_ask *consume_ask,
-		 const struct desk_caller *caller, struct desk_waiter *w,
+		 const struct token_peer *caller, struct desk_waiter *w,
 		 struct token_reply **ret_reply);
 void desk_counts(struct token_desk *d, struct tl_token_counts *ret);

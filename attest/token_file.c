@@ -78,12 +78,13 @@ static json_t *error_or_null(enum tl_code code)
 
 static char *status_text(const struct tl_token_status *s)
 {
-	json_t *o = json_pack("{s:s, s:s, s:o, s:o, s:o, s:I, s:o}", "schema", SCHEMA, "state",
+	json_t *o = json_pack("{s:s, s:s, s:o, s:o, s:o, s:I, s:o, s:I}", "schema", SCHEMA, "state",
 			      tl_token_state_name(s->state), "expires_at",
 			      date_or_null(s->expires_at_s), "refreshed_at",
 			      date_or_null(s->refreshed_at_s), "next_attempt_at",
 			      date_or_null(s->next_attempt_at_s), "attempts",
-			      (json_int_t)s->attempts, "last_error", error_or_null(s->last_error));
+			      (json_int_t)s->attempts, "last_error", error_or_null(s->last_error),
+			      "clock_skew_s", (json_int_t)s->clock_skew_s);
 	char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
 
 	json_decref(o);

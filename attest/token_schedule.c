@@ -36,9 +36,8 @@ int64_t token_backoff_ns(unsigned int attempt, double random)
 	return (int64_t)(earliest + random * (latest - earliest + 1));
 }
 
-#define MS_NS 1000000LL
-/* 292 years of nanoseconds fit in an int64_t; a life longer than a century is cut. */
-#define LIFE_MAX_MS (100ULL * 365 * 86400 * 1000)
+#define MS_NS       1000000LL
+#define LIFE_MAX_MS (TOKEN_LIFE_MAX_S * UINT64_C(1000))
 
 static uint64_t at_least(uint64_t a, uint64_t b)
 {
@@ -73,11 +72,4 @@ void token_plan_failure(struct token_plan *p, uint64_t now_ms, uint64_t retry_af
 	if (wait > limit)
 		wait = (uint64_t)((double)limit * (0.5 + random / 2));
 	p->next_at_ms = now_ms + at_least(wait, at_most(retry_after_ms, TOKEN_RETRY_AFTER_MAX_MS));
-}
-
-uint64_t token_plan_wake_ms(const struct token_plan *p, uint64_t now_ms)
-{
-	if (p->expires_at_ms > now_ms && p->expires_at_ms < p->next_at_ms)
-		return p->expires_at_ms;
-	return p->next_at_ms;
 }

@@ -31,6 +31,9 @@ int64_t token_backoff_ns(unsigned int attempt, double random);
 /* The least pause between two refreshes, however short a token lives. */
 #define TOKEN_PAUSE_MIN_MS 1000
 
+/* 292 years of nanoseconds fit in an int64_t; a life longer than a century is cut. */
+#define TOKEN_LIFE_MAX_S (INT64_C(100) * 365 * 86400)
+
 /* What the keeper of a token waits for. Times are monotonic milliseconds. */
 struct token_plan {
 	uint64_t expires_at_ms;
@@ -48,6 +51,3 @@ void token_plan_success(struct token_plan *p, uint64_t now_ms, uint64_t life_ms,
  */
 void token_plan_failure(struct token_plan *p, uint64_t now_ms, uint64_t retry_after_ms,
 			double random);
-
-/** When there is something to do: the next attempt, or the expiry if that comes first. */
-uint64_t token_plan_wake_ms(const struct token_plan *p, uint64_t now_ms);

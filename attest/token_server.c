@@ -35,7 +35,7 @@
 struct link {
 	struct link *next, *prev;
 	int fd;
-	struct desk_caller peer;
+	struct token_peer peer;
 	uint64_t since_ms;           /* this stage: receiving or sending */
 	struct tl_deadline deadline; /* of it */
 	bool is_receiving;
@@ -83,16 +83,13 @@ static struct link *link_new(struct tl_token_server *s, struct MHD_Connection *c
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
 	struct link *link = calloc(1, sizeof(*link));
-	struct ucred peer = { .pid = -1, .uid = (uid_t)-1, .gid = (gid_t)-1 };
-	socklen_t n = sizeof(peer);
 
 	if (!link || !info) {
 		free(link);
 		return NULL;
 	}
 	link->fd = info->connect_fd;
-	if (getsockopt(link->fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0)
-		link->peer = (struct desk_caller){ peer.pid, peer.uid, peer.gid };
+	token_peer_read(link->fd, &link->peer);
 	link_stage(link, true, TL_TOKEN_SERVER_TRANSFER_MS);
 	link->next = &s->links;
 	link->prev = s->links.prev;
@@ -281,7 +278,7 @@ static enum MHD_Result work_begin(struct tl_token_server *s, struct exchange *x,
 				  struct token_ask *ask)
 {
 	struct link *link = link_of(x->connection);
-	const struct desk_caller nobody = { -1, (uid_t)-1, (gid_t)-1 };
+	const struct token_peer nobody = { .pid = -1, .uid = (uid_t)-1, .gid = (gid_t)-1 };
 	struct token_reply *reply = NULL;
 
 	x->waiter.done = exchange_resume;

@@ -68,6 +68,22 @@ static bool is_worth_a_retry(const struct tl_error *err)
 	return err->class == TL_RETRY && err->code != TL_E_INTERRUPTED;
 }
 
+/* Whose clock says now, and how far this machine's is off. */
+static void clocks_compare(struct tl_attest_result *r)
+{
+	int64_t here_s = tl_clock_real_s();
+	int64_t there_s = r->date_s ? r->date_s : r->claims.has_iat ? r->claims.iat_s : here_s;
+
+	/* Dates of year 292 billion can't be subtracted, and say nothing. */
+	if (there_s < 0 || there_s > INT32_MAX * INT64_C(1000))
+		there_s = here_s;
+	r->skew_s = here_s - there_s;
+	r->now_s =
+		r->date_s && r->skew_s <= TL_CLOCK_SKEW_MAX_S && r->skew_s >= -TL_CLOCK_SKEW_MAX_S
+			? r->date_s
+			: here_s;
+}
+
 static int attempt_once(struct tl_verifier *v, const struct verifier_attempt *a,
 			struct tl_attest_result *ret, uint64_t *ret_retry_after_ms,
 			struct tl_error *err)
@@ -77,8 +93,10 @@ static int attempt_once(struct tl_verifier *v, const struct verifier_attempt *a,
 
 	if (r == 0)
 		r = tl_jwt_read(result.token.bytes, result.token.len_bytes, &result.claims, err);
-	if (r == 0)
-		r = tl_jwt_check_fresh(&result.claims, tl_clock_real_s(), err);
+	if (r < 0)
+		return r;
+	clocks_compare(&result);
+	r = tl_jwt_check_fresh(&result.claims, result.now_s, err);
 	if (r < 0)
 		return r;
 	*ret = result;

@@ -40,6 +40,7 @@ struct round {
 	struct gca *g;
 	const struct verifier_attempt *attempt;
 	uint64_t *ret_retry_after_ms;
+	int64_t *ret_date_s;
 	char *challenge; /* resource name */
 	uint8_t *nonce;
 	size_t nonce_len;
@@ -150,8 +151,11 @@ static int call_api(const struct round *o, const struct call *c, json_t **ret, s
 	r = call_send(o, c, c->field ? tl_buf_str(&routing) : NULL, &res, err);
 	if (r < 0)
 		return r;
+	/* A refused call has a date, too: the last one is the best. */
+	*o->ret_date_s = gca_date_s(tl_kvs_get(&res.headers, "date"));
 	*o->ret_retry_after_ms =
-		gca_retry_after_ms(tl_kvs_get(&res.headers, "retry-after"), tl_clock_real_s());
+		gca_retry_after_ms(tl_kvs_get(&res.headers, "retry-after"),
+				   *o->ret_date_s ? *o->ret_date_s : tl_clock_real_s());
 	return gca_reply_parse(res.status, res.body.data, res.body.len_bytes, ret, err);
 }
 
@@ -356,7 +360,8 @@ static int gca_attempt(void *impl, const struct verifier_attempt *a, struct tl_a
 {
 	auto_round struct round o = { .g = impl,
 				      .attempt = a,
-				      .ret_retry_after_ms = ret_retry_after_ms };
+				      .ret_retry_after_ms = ret_retry_after_ms,
+				      .ret_date_s = &ret->date_s };
 	int r = location_get(&o, err);
 
 	if (r == 0)

@@ -15,7 +15,7 @@ struct verifier_attempt {
 struct verifier_ops {
 	/**
 	 * From a new challenge to a token, once.
-	 * @ret                 token and warnings; freed by the caller, on failure too
+	 * @ret                 token, warnings, date_s; freed by the caller, on failure too
 	 * @ret_retry_after_ms  on failure: the earliest time to come back; stays 0 if not told
 	 */
 	int (*attempt)(void *impl, const struct verifier_attempt *a, struct tl_attest_result *ret,

@@ -136,6 +136,8 @@ static json_t *token_json(const struct report *r)
 	if (r->token.expires_at)
 		set(o, "expires_at", json_integer(r->token.expires_at));
 	set(o, "attempts", json_integer((json_int_t)r->token.attempts));
+	if (r->token.state)
+		set(o, "clock_skew_s", json_integer(r->token.clock_skew_s));
 	set(o, "requests", json_integer((json_int_t)r->token.requests));
 	set(o, "refused", json_integer((json_int_t)r->token.refused));
 	set(o, "upstream", json_integer((json_int_t)r->token.upstream));

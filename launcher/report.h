@@ -68,6 +68,7 @@ struct report {
 		const char *state;  /* "valid", "none" */
 		int64_t expires_at; /* seconds since the epoch; 0: none */
 		unsigned int attempts;
+		int64_t clock_skew_s; /* this clock less the verifier's, when it last answered */
 		/* By the token socket: asked for, refused by a limit, calls to the verifier. */
 		uint64_t requests, refused, upstream;
 	} token;

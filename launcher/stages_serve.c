@@ -16,6 +16,7 @@
 #include "metadata.h"
 #include "sequence.h"
 #include "token_source.h"
+#include "workload/workload.h"
 
 /* For one call, all its requests together: as the keeper's. */
 #define ATTEMPT_MS 25000
@@ -84,16 +85,16 @@ static void serve_event(void *ctx, const struct tl_token_call *call)
 		return;
 	if (!call->err)
 		tl_log_event(LOG_INFO, "token.served",
-			     "path=%s pid=%d uid=%u gid=%u callers=%u took_ms=%" PRIu64
+			     "path=%s pid=%d uid=%u gid=%u cgroup='%s' callers=%u took_ms=%" PRIu64
 			     " unlogged=%" PRIu64,
-			     call->path, call->pid, call->uid, call->gid, call->callers,
-			     call->took_ms, unlogged);
+			     call->path, call->pid, call->uid, call->gid, TL_Q(call->cgroup),
+			     call->callers, call->took_ms, unlogged);
 	else
 		tl_log_event(LOG_WARNING, "token.not_served",
-			     "path=%s status=%d pid=%d uid=%u gid=%u callers=%u took_ms=%" PRIu64
-			     " unlogged=%" PRIu64 " code=%s msg='%s'",
+			     "path=%s status=%d pid=%d uid=%u gid=%u cgroup='%s' callers=%u "
+			     "took_ms=%" PRIu64 " unlogged=%" PRIu64 " code=%s msg='%s'",
 			     call->path, call->status, call->pid, call->uid, call->gid,
-			     call->callers, call->took_ms, unlogged,
+			     TL_Q(call->cgroup), call->callers, call->took_ms, unlogged,
 			     tl_catalogue_find(call->err->code)->id, TL_Q(call->err->msg));
 }
 
@@ -111,11 +112,15 @@ static struct token_serving *serving_free(struct token_serving *s)
 
 static int serving_start(struct launch *l, struct token_serving *s, struct tl_error *err)
 {
+	static const char *const containers[] = { "/" TL_WORKLOAD_NAMESPACE
+						  "/" TL_WORKLOAD_CONTAINER,
+						  NULL };
 	const struct tl_token_server_options options = {
 		.dir = l->options->shared_dir,
 		.limits = { .per_minute = l->options->token_rate,
 			    .burst = l->options->token_burst,
 			    .cache_ms = l->options->token_cache_ms },
+		.containers = containers,
 		.token = serve_token,
 		.evidence = serve_evidence,
 		.ctx = s,

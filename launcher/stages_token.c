@@ -42,11 +42,20 @@ static struct token_keeping *keeping_free(struct token_keeping *k)
 	return NULL;
 }
 
-/* In the keeper's thread. */
+static void skew_tell(int64_t skew_s)
+{
+	if (skew_s > SKEW_MAX_S || skew_s < -SKEW_MAX_S)
+		tl_log_event(LOG_WARNING, "clock.skew",
+			     "skew_s=%" PRId64 " msg='this clock against the verifier'", skew_s);
+}
+
+/* In the keeper's threads. */
 static void keeper_event(void *ctx, enum tl_token_event event, const struct tl_token_status *status,
 			 const struct tl_error *err)
 {
-	int64_t now_s = tl_clock_real_s();
+	/* By the verifier's clock, as far as it is known. */
+	int64_t now_s = tl_clock_real_s() - status->clock_skew_s;
+	int64_t next_in_s = status->next_attempt_at_s - tl_clock_real_s();
 
 	(void)ctx;
 	switch (event) {
@@ -55,7 +64,8 @@ static void keeper_event(void *ctx, enum tl_token_event event, const struct tl_t
 		tl_log_event(LOG_INFO, "token.refreshed",
 			     "expires_in_s=%" PRId64 " next_in_s=%" PRId64
 			     " msg='successfully refreshed attestation token'",
-			     status->expires_at_s - now_s, status->next_attempt_at_s - now_s);
+			     status->expires_at_s - now_s, next_in_s);
+		skew_tell(status->clock_skew_s);
 		return;
 	case TL_TOKEN_REFRESH_FAILED:
 		tl_log_event(LOG_WARNING, "token.refresh_failed",
@@ -64,11 +74,11 @@ static void keeper_event(void *ctx, enum tl_token_event event, const struct tl_t
 			     " msg='failed to refresh attestation service token: %s'",
 			     tl_catalogue_find(err->code)->id, status->attempts,
 			     tl_token_state_name(status->state), status->expires_at_s - now_s,
-			     status->next_attempt_at_s - now_s, TL_Q(err->msg));
+			     next_in_s, TL_Q(err->msg));
 		return;
 	case TL_TOKEN_HAS_EXPIRED:
 		tl_log_event(LOG_ERR, "token.expired", "attempts=%u next_in_s=%" PRId64,
-			     status->attempts, status->next_attempt_at_s - now_s);
+			     status->attempts, next_in_s);
 		return;
 	}
 }
@@ -98,15 +108,6 @@ static int keeper_start(struct launch *l, const struct tl_attest_result *first,
 	}
 	l->tokens = k;
 	return 0;
-}
-
-static void skew_tell(const struct tl_jwt *claims)
-{
-	int64_t skew_s = tl_clock_real_s() - claims->iat_s;
-
-	if (claims->has_iat && (skew_s > SKEW_MAX_S || skew_s < -SKEW_MAX_S))
-		tl_log_event(LOG_WARNING, "clock.skew",
-			     "skew_s=%" PRId64 " msg='this clock against the verifier'", skew_s);
 }
 
 static int first_token(struct launch *l, struct tl_attest_result *ret, struct tl_error *err)
@@ -143,7 +144,8 @@ int stage_token(struct launch *l, struct tl_error *err)
 	for (size_t i = 0; i < result.warnings.n; i++)
 		tl_log_event(LOG_WARNING, "token.warning", "msg='%s'",
 			     TL_Q(result.warnings.items[i]));
-	skew_tell(&result.claims);
+	skew_tell(result.skew_s);
+	l->report.token.clock_skew_s = result.skew_s;
 	l->report.token.state = tl_token_state_name(TL_TOKEN_VALID);
 	l->report.token.expires_at = result.claims.exp_s;
 	l->report.token.attempts = result.attempts;
@@ -161,6 +163,7 @@ void stage_token_undo(struct launch *l)
 		tl_token_keeper_status(l->tokens->keeper, &last);
 		l->report.token.state = tl_token_state_name(last.state);
 		l->report.token.expires_at = last.expires_at_s;
+		l->report.token.clock_skew_s = last.clock_skew_s;
 		l->tokens = keeping_free(l->tokens);
 	}
 	if (tl_token_files_remove(l->options->shared_dir, &err) < 0)

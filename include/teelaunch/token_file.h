@@ -28,6 +28,7 @@ struct tl_token_status {
 	int64_t next_attempt_at_s; /* 0 = none planned */
 	unsigned int attempts;     /* since the last success */
 	enum tl_code last_error;   /* TL_OK = none */
+	int64_t clock_skew_s;      /* this clock less the verifier's, at the last success */
 };
 
 /** "none", "valid", "stale", "expired". */
@@ -42,7 +43,7 @@ int tl_token_file_write(const char *dir, const struct tl_secret *jwt, struct tl_
 /**
  * Put the status into @dir/TL_TOKEN_STATUS_NAME, mode 0644, as one JSON object of schema
  * teelaunch.token-status/1: state, expires_at, refreshed_at, next_attempt_at (seconds since the
- * epoch, or null), attempts, last_error ({"code": "TLnnnn"} or null).
+ * epoch, or null), attempts, last_error ({"code": "TLnnnn"} or null), clock_skew_s.
  */
 int tl_token_status_write(const char *dir, const struct tl_token_status *status,
 			  struct tl_error *err);

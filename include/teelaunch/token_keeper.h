@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The token keeper: a thread that has a fresh token in the workload's folder for as long as the
+ * The token keeper: two threads that have a fresh token in the workload's folder for as long as the
  * verifier gives one, and an honest word beside it (token.status) when it doesn't.
  *
  * A refresh is due after 70 % to 90 % of the life left. A failed one is tried again with growing
  * pauses that shrink as the expiry nears (attest/token_schedule.h). Monotonic time decides; the
- * wall clock is only compared with the token's dates.
+ * token's dates are compared with the verifier's clock (TL_CLOCK_SKEW_MAX_S). The expiry is noticed
+ * when it comes, whatever attempt is under way.
  */
 #pragma once
 
@@ -31,7 +32,7 @@ struct tl_token_keeper_options {
 	const char *dir;        /* of the token file; its parent exists */
 	uint64_t attempt_ms;    /* for one attempt, all its requests together; 0 = 25 s */
 	struct tl_cancel *quit; /* requested by tl_token_keeper_stop() */
-	/* Called in the keeper's thread, after the files were written. @err: filled for
+	/* Called in the keeper's threads, after the files were written. @err: filled for
 	 * TL_TOKEN_REFRESH_FAILED, else NULL. May be NULL. */
 	void (*event)(void *ctx, enum tl_token_event event, const struct tl_token_status *status,
 		      const struct tl_error *err);
@@ -52,6 +53,6 @@ int tl_token_keeper_start(const struct tl_token_keeper_options *options,
 /** As token.status has it. Any thread. */
 void tl_token_keeper_status(struct tl_token_keeper *k, struct tl_token_status *ret);
 
-/** Ends the thread: blocks for the request under way, which is cancelled. NULL is fine; returns
+/** Ends the threads: blocks for the request under way, which is cancelled. NULL is fine; returns
  * NULL. */
 struct tl_token_keeper *tl_token_keeper_stop(struct tl_token_keeper *k);

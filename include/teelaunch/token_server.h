@@ -24,6 +24,7 @@
 #define TL_TOKEN_SERVER_BODY_MAX        (16 * 1024)
 #define TL_TOKEN_SERVER_HEADERS_MAX     (8 * 1024)
 #define TL_TOKEN_SERVER_CONNECTIONS_MAX 64
+#define TL_TOKEN_CONTAINERS_MAX         16
 /* To send a request; again, to take its answer. */
 #define TL_TOKEN_SERVER_TRANSFER_MS 15000
 /* ... while all connections are taken. */
@@ -40,9 +41,11 @@ struct tl_token_limits {
 struct tl_token_call {
 	const char *path;
 	int status;
-	pid_t pid; /* of the first caller, as the launcher sees it (SO_PEERCRED) */
+	/* The first caller, as the kernel says it (SO_PEERCRED, /proc). */
+	pid_t pid; /* as the launcher sees it; -1: unknown, as are the others then */
 	uid_t uid;
 	gid_t gid;
+	const char *cgroup;   /* "": unknown */
 	unsigned int callers; /* who share it; 0: refused, nothing was called */
 	uint64_t took_ms;
 	const struct tl_error *err; /* NULL: there is a token, or evidence */
@@ -57,6 +60,10 @@ typedef int (*tl_token_get)(void *ctx, const struct tl_token_options *options,
 struct tl_token_server_options {
 	const char *dir; /* of the socket; exists */
 	struct tl_token_limits limits;
+	/* The cgroups of the containers, "/a/b", NULL-terminated, TL_TOKEN_CONTAINERS_MAX at most.
+	 * Each of them is one caller, and all the rest of the machine is another. Callers who ask
+	 * at the same time share the limits equally. NULL: no container */
+	const char *const *containers;
 	/* Both in the thread "tl-serve" alone; NULL: there is no such client. */
 	tl_token_get token;
 	tl_token_get intel_token;

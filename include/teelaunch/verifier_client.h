@@ -80,12 +80,20 @@ struct tl_token_options tl_token_options_default(void);
 struct tl_attest_result {
 	struct tl_secret token; /* the JWT */
 	struct tl_jwt claims;   /* read, not verified; not expired when it came */
+	int64_t date_s;         /* the verifier's clock when it answered; 0: it didn't say */
+	int64_t now_s;          /* the same by the clock that is believed: see below */
+	int64_t skew_s;         /* this machine's clock less the verifier's; 0 if that is unknown */
 	struct tl_strv
 		warnings; /* the verifier's partial errors; foreign text, cut at 256 bytes each */
 	unsigned int attempts; /* made, the successful one counted */
 };
 void tl_attest_result_done(struct tl_attest_result *r);
 #define auto_attest_result __attribute__((cleanup(tl_attest_result_done)))
+
+/* The host sets this machine's clock, and may set it wrong. So a token's dates are compared with
+ * the verifier's own clock (Date, by TLS), unless the two differ by more than this. Without a Date
+ * the difference is told from the token's iat, and this machine's clock is believed. */
+#define TL_CLOCK_SKEW_MAX_S 86400
 
 struct tl_verifier;
 

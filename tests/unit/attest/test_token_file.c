@@ -9,9 +9,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <teelaunch/buf.h>
@@ -171,7 +179,8 @@ static void the_status_is_one_json_object_of_its_schema(void **state)
 					   .expires_at_s = 5000,
 					   .refreshed_at_s = 1400,
 					   .attempts = 3,
-					   .last_error = TL_E_VERIFIER_BUSY };
+					   .last_error = TL_E_VERIFIER_BUSY,
+					   .clock_skew_s = -7 };
 	auto_buf struct tl_buf got = { 0 };
 
 	assert_int_equal(tl_token_status_write(p->dir, &s, NULL), 0);
@@ -179,7 +188,8 @@ static void the_status_is_one_json_object_of_its_schema(void **state)
 	assert_string_equal(tl_buf_str(&got),
 			    "{\"schema\":\"teelaunch.token-status/1\",\"state\":\"stale\","
 			    "\"expires_at\":5000,\"refreshed_at\":1400,\"next_attempt_at\":null,"
-			    "\"attempts\":3,\"last_error\":{\"code\":\"TL0801\"}}");
+			    "\"attempts\":3,\"last_error\":{\"code\":\"TL0801\"},"
+			    "\"clock_skew_s\":-7}");
 	assert_int_equal(mode_of(p, TL_TOKEN_STATUS_NAME), 0644);
 }
 
@@ -194,7 +204,7 @@ static void a_status_without_a_token_says_none(void **state)
 	assert_string_equal(tl_buf_str(&got),
 			    "{\"schema\":\"teelaunch.token-status/1\",\"state\":\"none\","
 			    "\"expires_at\":null,\"refreshed_at\":null,\"next_attempt_at\":null,"
-			    "\"attempts\":0,\"last_error\":null}");
+			    "\"attempts\":0,\"last_error\":null,\"clock_skew_s\":0}");
 }
 
 static void removal_removes_both_and_tolerates_their_absence(void **state)
@@ -209,6 +219,144 @@ static void removal_removes_both_and_tolerates_their_absence(void **state)
 	assert_int_equal(rmdir(p->dir), 0); /* empty */
 }
 
+/* A link where the token goes is replaced; what it points at isn't touched. */
+static void a_link_in_place_of_the_token_is_replaced_not_followed(void **state)
+{
+	const struct place *p = *state;
+	static const char *const names[] = { TL_TOKEN_FILE_NAME, "." TL_TOKEN_FILE_NAME ".tmp" };
+	char path[160], target[160];
+	auto_buf struct tl_buf got = { 0 };
+
+	(void)snprintf(target, sizeof(target), "%s.target", p->dir);
+	write_token(p, "old"); /* makes the folder */
+	for (size_t i = 0; i < TL_ARRAY_SIZE(names); i++) {
+		auto_close int fd = open(target, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+		struct stat is;
+
+		assert_true(fd >= 0);
+		(void)snprintf(path, sizeof(path), "%s/%s", p->dir, names[i]);
+		(void)unlink(path);
+		assert_int_equal(symlink(target, path), 0);
+		write_token(p, "a.b.c");
+		assert_int_equal(stat(target, &is), 0);
+		assert_int_equal(is.st_size, 0);
+	}
+	read_file(p, TL_TOKEN_FILE_NAME, &got);
+	assert_string_equal(tl_buf_str(&got), "a.b.c");
+	assert_int_equal(mode_of(p, TL_TOKEN_FILE_NAME), 0644);
+	(void)unlink(path);
+	assert_int_equal(unlink(target), 0);
+}
+
+/* 0, or which of the promises was broken. */
+static int write_too_much(const struct place *p)
+{
+	static char text[65536];
+	const struct tl_secret big = { .bytes = text, .len_bytes = sizeof(text) };
+	char path[PATH_MAX_BYTES], got[8] = "";
+	struct tl_error err = { 0 };
+	auto_close int fd = -1;
+
+	write_token(p, "old");
+	memset(text, 'x', sizeof(text));
+	if (tl_token_file_write(p->dir, &big, &err) >= 0 || err.code != TL_E_TOKEN_FILE)
+		return 1;
+	(void)snprintf(path, sizeof(path), "%s/" TL_TOKEN_FILE_NAME, p->dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (read(fd, got, sizeof(got)) != 3 || memcmp(got, "old", 3) != 0)
+		return 2;
+	(void)snprintf(path, sizeof(path), "%s/." TL_TOKEN_FILE_NAME ".tmp", p->dir);
+	return access(path, F_OK) == 0 ? 3 : 0;
+}
+
+/* In a process of its own; @limit makes large writes end early. */
+static int write_in_child(const struct place *p, void (*limit)(const struct place *p))
+{
+	pid_t child = fork();
+	int status = 0;
+
+	if (child == 0) {
+		limit(p);
+		_exit(write_too_much(p));
+	}
+	assert_true(child > 0 && waitpid(child, &status, 0) == child);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 100;
+}
+
+static void limit_file_size(const struct place *p)
+{
+	const struct rlimit small = { 4096, 4096 };
+
+	(void)p;
+	(void)signal(SIGXFSZ, SIG_IGN);
+	if (setrlimit(RLIMIT_FSIZE, &small) < 0)
+		_exit(10);
+}
+
+/* A disk of four pages, that only this process sees. */
+static void fill_disk(const struct place *p)
+{
+	if (unshare(geteuid() ? CLONE_NEWUSER | CLONE_NEWNS : CLONE_NEWNS) < 0)
+		_exit(20); /* may be forbidden */
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    (mkdir(p->dir, 0755) < 0 && errno != EEXIST) ||
+	    mount("tmpfs", p->dir, "tmpfs", 0, "size=16k") < 0)
+		_exit(21);
+}
+
+static void a_full_disk_leaves_the_old_token_whole(void **state)
+{
+	const struct place *p = *state;
+	int r;
+
+	assert_int_equal(write_in_child(p, limit_file_size), 0);
+	r = write_in_child(p, fill_disk);
+	if (r != 20 && r != 21)
+		assert_int_equal(r, 0);
+	else
+		print_message("no mount namespace here: the full disk was a file size limit\n");
+}
+
+struct reading {
+	const struct place *p;
+	atomic_bool is_over;
+	atomic_uint parts, wholes;
+};
+
+static void *read_on(void *arg)
+{
+	struct reading *r = arg;
+	char path[160], got[20001];
+
+	(void)snprintf(path, sizeof(path), "%s/" TL_TOKEN_FILE_NAME, r->p->dir);
+	while (!atomic_load(&r->is_over)) {
+		auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+		ssize_t n = fd < 0 ? -1 : read(fd, got, sizeof(got));
+		bool is_whole = (n == 100 && got[0] == 'a' && got[99] == 'a') ||
+				(n == 20000 && got[0] == 'b' && got[19999] == 'b');
+
+		atomic_fetch_add(is_whole ? &r->wholes : &r->parts, 1);
+	}
+	return NULL;
+}
+
+static void a_reader_never_sees_a_part_of_a_token(void **state)
+{
+	struct reading reading = { .p = *state };
+	static char short_one[101], long_one[20001];
+	pthread_t thread;
+
+	memset(short_one, 'a', 100);
+	memset(long_one, 'b', 20000);
+	write_token(reading.p, short_one);
+	assert_int_equal(pthread_create(&thread, NULL, read_on, &reading), 0);
+	for (int i = 0; i < 1000 || atomic_load(&reading.wholes) < 100; i++)
+		write_token(reading.p, i % 2 ? short_one : long_one);
+	atomic_store(&reading.is_over, true);
+	pthread_join(thread, NULL);
+	assert_int_equal(atomic_load(&reading.parts), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, place_make, place_remove)
 
 int main(void)
@@ -218,6 +366,9 @@ int main(void)
 		TEST(a_reader_that_has_the_old_file_open_keeps_it_whole),
 		TEST(an_empty_token_leaves_the_old_file),
 		TEST(a_folder_that_is_a_link_is_refused),
+		TEST(a_link_in_place_of_the_token_is_replaced_not_followed),
+		TEST(a_full_disk_leaves_the_old_token_whole),
+		TEST(a_reader_never_sees_a_part_of_a_token),
 		TEST(what_cannot_be_replaced_leaves_no_temporary_file),
 		TEST(the_status_is_one_json_object_of_its_schema),
 		TEST(a_status_without_a_token_says_none),

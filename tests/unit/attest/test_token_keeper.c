@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The token keeper. Its plan in virtual time: a hundred thousand random outages. Its thread in real
- * time, against a verifier that does as it is told, with tokens that live for seconds.
+ * The token keeper. Its plan in virtual time: a hundred thousand random patterns of outages. Its
+ * thread in real time, against a verifier that does as it is told, with tokens that live for
+ * seconds.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -58,58 +59,117 @@ static uint64_t random_ms(uint64_t least, uint64_t most)
 	return least + random_bits() % (most - least + 1);
 }
 
+#define OUTAGES_MAX 6
+
+struct outage {
+	uint64_t from_ms, to_ms;
+};
+
 struct world {
 	struct token_plan plan;
 	uint64_t now_ms;
 	uint64_t attempts, recent[CALLS_A_MINUTE_MAX];
+	struct outage outages[OUTAGES_MAX]; /* in their order, apart from each other */
+	size_t n_outages;
 };
 
-/* The service is down from @from to @to. */
-static void attempt(struct world *w, uint64_t from, uint64_t to)
+static void calls_count(struct world *w)
 {
-	uint64_t took, oldest = w->recent[w->attempts % CALLS_A_MINUTE_MAX];
+	uint64_t oldest = w->recent[w->attempts % CALLS_A_MINUTE_MAX];
 
-	w->now_ms = w->plan.next_at_ms;
 	if (w->attempts >= CALLS_A_MINUTE_MAX && w->now_ms - oldest <= 60000)
 		fail_msg("%d calls within %llu ms", CALLS_A_MINUTE_MAX + 1,
 			 (unsigned long long)(w->now_ms - oldest));
 	w->recent[w->attempts++ % CALLS_A_MINUTE_MAX] = w->now_ms;
-	if (w->now_ms >= from && w->now_ms < to) {
-		took = random_ms(1, ATTEMPT_MAX_MS);
-		w->now_ms += took;
+}
+
+/* The end of the outage that is on from here to @until_ms; 0: the service answers. */
+static uint64_t down_until(const struct world *w, uint64_t from_ms, uint64_t until_ms)
+{
+	for (size_t i = 0; i < w->n_outages; i++)
+		if (from_ms < w->outages[i].to_ms && until_ms > w->outages[i].from_ms)
+			return w->outages[i].to_ms;
+	return 0;
+}
+
+/* An outage fails the attempt at once, late, or half-way through it. */
+static void attempt(struct world *w)
+{
+	uint64_t took = random_ms(20, 2000);
+
+	w->now_ms = w->plan.next_at_ms;
+	calls_count(w);
+	if (down_until(w, w->now_ms, w->now_ms + took)) {
+		w->now_ms += random_ms(1, ATTEMPT_MAX_MS);
 		token_plan_failure(&w->plan, w->now_ms, 0, random_unit());
 		return;
 	}
-	took = random_ms(20, 2000);
 	w->now_ms += took;
 	token_plan_success(&w->plan, w->now_ms, LIFE_MS - took, random_unit());
 }
 
-/* One outage anywhere, of a second to three hours; how long the token was missing after it. */
-static void one_outage(uint64_t *ret_expired, uint64_t *ret_calls)
+/* How long the service answers without a break from the end of outage @i on. */
+static uint64_t answers_until(const struct world *w, size_t i)
+{
+	return i + 1 < w->n_outages ? w->outages[i + 1].from_ms : UINT64_MAX;
+}
+
+/*
+ * A token expired, or would have: there was no chance to replace it. A chance is a minute, in which
+ * the service answers without a break, while an attempt is due: it begins in the last two minutes
+ * before the expiry, or after it. Earlier ones are a chance if they are as long as the pauses then
+ * are: a quarter of the life left.
+ */
+static void chances_were_taken(const struct world *w, uint64_t due_ms, uint64_t expires_ms,
+			       uint64_t fresh_ms)
+{
+	for (size_t i = 0; i < w->n_outages; i++) {
+		uint64_t begin = w->outages[i].to_ms > due_ms ? w->outages[i].to_ms : due_ms;
+		uint64_t left = expires_ms > begin ? expires_ms - begin : 0;
+		uint64_t needs = left / 4 + ATTEMPT_MAX_MS + 2000;
+
+		if (needs < PROMISE_MS)
+			needs = PROMISE_MS;
+		if (begin < answers_until(w, i) && answers_until(w, i) - begin >= needs &&
+		    fresh_ms > begin + needs)
+			fail_msg("answers from %llu to %llu, expiry %llu, fresh only at %llu",
+				 (unsigned long long)begin, (unsigned long long)answers_until(w, i),
+				 (unsigned long long)expires_ms, (unsigned long long)fresh_ms);
+	}
+}
+
+static void outages_make(struct world *w)
+{
+	static const uint64_t lengths[] = { 90 * 1000ULL, 15 * 60000ULL, LIFE_MS, 3 * LIFE_MS };
+	uint64_t at = random_ms(0, LIFE_MS);
+
+	w->n_outages = random_ms(1, OUTAGES_MAX);
+	for (size_t i = 0; i < w->n_outages; i++) {
+		w->outages[i].from_ms = at;
+		at += random_ms(1000, lengths[random_bits() % TL_ARRAY_SIZE(lengths)]);
+		w->outages[i].to_ms = at;
+		at += random_ms(1000, random_bits() % 2 ? 3 * PROMISE_MS : LIFE_MS);
+	}
+}
+
+/* One to six outages, of a second to three hours, with pauses of a second to an hour. */
+static void one_pattern(uint64_t *ret_expired, uint64_t *ret_calls)
 {
 	struct world w = { 0 };
-	uint64_t from = random_ms(0, 2 * LIFE_MS), to = from + random_ms(1000, 3 * LIFE_MS);
-	uint64_t expiry;
+	uint64_t due, expiry, end;
 
+	outages_make(&w);
+	end = w.outages[w.n_outages - 1].to_ms + LIFE_MS;
 	token_plan_success(&w.plan, 0, LIFE_MS, random_unit());
-	do {
+	for (due = w.plan.next_at_ms; w.now_ms < end;) {
 		expiry = w.plan.expires_at_ms;
-		attempt(&w, from, to);
-		/* The service answered for the whole minute before the expiry, and yet: */
-		if (w.plan.failures == 0 && w.now_ms > expiry) {
-			*ret_expired += 1;
-			if (to + PROMISE_MS <= expiry)
-				fail_msg("expired though the service was back %llu ms before",
-					 (unsigned long long)(expiry - to));
-		}
-		/* Near or after the expiry a recovery is noticed within a minute. */
-		if (w.plan.failures == 0 && to + 2 * PROMISE_MS > expiry && from < w.now_ms &&
-		    to > from && w.now_ms > to && expiry > from && w.now_ms - to > PROMISE_MS &&
-		    w.now_ms > expiry)
-			fail_msg("fresh only %llu ms after the recovery",
-				 (unsigned long long)(w.now_ms - to));
-	} while (w.now_ms < to + LIFE_MS);
+		attempt(&w);
+		if (w.plan.failures)
+			continue;
+		*ret_expired += w.now_ms > expiry;
+		chances_were_taken(&w, due, expiry, w.now_ms);
+		due = w.plan.next_at_ms;
+	}
 	*ret_calls += w.attempts;
 }
 
@@ -119,10 +179,10 @@ static void random_outages_in_virtual_time(void **state)
 
 	(void)state;
 	for (int i = 0; i < PATTERNS; i++)
-		one_outage(&expired, &calls);
+		one_pattern(&expired, &calls);
 	/* The patterns reach what they are about. */
-	assert_in_range(expired, PATTERNS / 10, PATTERNS);
-	print_message("%d outages: %llu calls, %llu times the token expired in the outage\n",
+	assert_in_range(expired, PATTERNS / 10, PATTERNS * OUTAGES_MAX);
+	print_message("%d patterns of outages: %llu calls, %llu times the token expired in them\n",
 		      PATTERNS, (unsigned long long)calls, (unsigned long long)expired);
 }
 
@@ -154,21 +214,12 @@ static void odd_lives_make_no_storm_and_no_overflow(void **state)
 	assert_int_equal(p.next_at_ms, p.expires_at_ms + TOKEN_URGENT_WAIT_MS / 2);
 }
 
-static void the_expiry_wakes_once(void **state)
-{
-	struct token_plan p = { .expires_at_ms = 100, .next_at_ms = 200 };
-
-	(void)state;
-	assert_int_equal(token_plan_wake_ms(&p, 0), 100);
-	assert_int_equal(token_plan_wake_ms(&p, 100), 200);
-	p.next_at_ms = 50;
-	assert_int_equal(token_plan_wake_ms(&p, 0), 50);
-}
-
 /* --- real time ---------------------------------------------------------------------------- */
 
 struct service {
 	atomic_int is_down;
+	atomic_int is_slow;       /* as if nothing came back: until the end */
+	atomic_int clock_ahead_s; /* of this machine's, as the service's Date says it */
 	atomic_int calls;
 	int life_s;
 	char dir[64], parent[48];
@@ -209,10 +260,14 @@ static int service_attempt(void *impl, const struct verifier_attempt *a,
 
 	(void)a;
 	atomic_fetch_add(&s->calls, 1);
+	if (atomic_load(&s->is_slow))
+		(void)tl_cancel_sleep(s->quit, 30000);
 	if (atomic_load(&s->is_down)) {
 		*ret_retry_after_ms = 500;
 		return tl_fail(err, TL_E_VERIFIER_BUSY, EAGAIN, "down");
 	}
+	now_s += ret->date_s = atomic_load(&s->clock_ahead_s);
+	ret->date_s = ret->date_s ? now_s : 0;
 	jwt_make(now_s, now_s + s->life_s, &ret->token);
 	return 0;
 }
@@ -276,6 +331,7 @@ static struct tl_token_keeper *keep(struct service *s, int64_t life_s)
 	struct tl_error err = { 0 };
 	int64_t now_s = tl_clock_real_s();
 
+	first.now_s = now_s;
 	jwt_make(now_s, now_s + life_s, &first.token);
 	assert_int_equal(tl_jwt_read(first.token.bytes, first.token.len_bytes, &first.claims, NULL),
 			 0);
@@ -379,11 +435,68 @@ static void a_clock_that_is_behind_makes_no_token_younger(void **state)
 	int64_t ahead_s = tl_clock_real_s() + 3600; /* the verifier's clock */
 
 	s->life_s = 3600;
+	first.now_s = ahead_s - 3600; /* no Date: this machine's is believed */
 	jwt_make(ahead_s, ahead_s + 2, &first.token);
 	assert_int_equal(tl_jwt_read(first.token.bytes, first.token.len_bytes, &first.claims, NULL),
 			 0);
 	assert_int_equal(tl_token_keeper_start(&options, &first, &k, NULL), 0);
 	wait_for(&s->refreshed, 1);
+	tl_token_keeper_stop(k);
+}
+
+/* The expiry comes while an attempt hangs. */
+static void a_token_that_expires_in_an_attempt_says_so_at_once(void **state)
+{
+	struct service *s = *state;
+	struct tl_token_keeper *k;
+	uint64_t begun_ms = tl_clock_mono_ms();
+
+	s->life_s = 3600;
+	atomic_store(&s->is_slow, 1);
+	k = keep(s, 3);
+	wait_for(&s->calls, 1);
+	wait_for(&s->expired, 1);
+	assert_in_range(tl_clock_mono_ms() - begun_ms, 2900, 15000);
+	assert_state(s, "expired", 0, NULL);
+	assert_int_equal(atomic_load(&s->calls), 1); /* still the same one */
+	tl_token_keeper_stop(k);
+}
+
+/* This machine's clock jumps by an hour, either way, after the first token: the service's own says
+ * how long tokens live. */
+static void a_clock_that_jumps_delays_no_refresh_and_is_told(void **state)
+{
+	struct service *s = *state;
+	struct tl_token_status status;
+	struct tl_token_keeper *k;
+
+	s->life_s = 2;
+	k = keep(s, 2);
+	for (int n = 0; n < 2; n++) {
+		int ahead_s = n ? -3600 : 3600, before = atomic_load(&s->refreshed);
+
+		atomic_store(&s->clock_ahead_s, ahead_s);
+		wait_for(&s->refreshed, before + 2);
+		tl_token_keeper_status(k, &status);
+		assert_int_equal(status.state, TL_TOKEN_VALID);
+		assert_in_range(status.clock_skew_s + 10000, 10000 - ahead_s - 2,
+				10000 - ahead_s + 2);
+	}
+	assert_int_equal(atomic_load(&s->failed) + atomic_load(&s->expired), 0);
+	tl_token_keeper_stop(k);
+}
+
+/* Further off than a day is no clock: then a token's dates have to fit this machine's. */
+static void a_date_from_another_age_is_not_believed(void **state)
+{
+	struct service *s = *state;
+	struct tl_token_keeper *k;
+
+	s->life_s = 3600;
+	atomic_store(&s->clock_ahead_s, -20 * 365 * 86400);
+	k = keep(s, 2);
+	wait_for(&s->failed, 1);
+	assert_state(s, "stale", 1, tl_catalogue_find(TL_E_TOKEN_EXPIRED)->id);
 	tl_token_keeper_stop(k);
 }
 
@@ -393,7 +506,6 @@ int main(void)
 		cmocka_unit_test(random_outages_in_virtual_time),
 		cmocka_unit_test(a_service_that_asks_for_a_pause_gets_it),
 		cmocka_unit_test(odd_lives_make_no_storm_and_no_overflow),
-		cmocka_unit_test(the_expiry_wakes_once),
 		cmocka_unit_test_setup_teardown(a_token_is_refreshed_before_it_expires,
 						service_make, service_drop),
 		cmocka_unit_test_setup_teardown(an_outage_shows_as_stale_then_expired_and_ends,
@@ -401,6 +513,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_folder_that_takes_no_token_is_a_failure,
 						service_make, service_drop),
 		cmocka_unit_test_setup_teardown(a_clock_that_is_behind_makes_no_token_younger,
+						service_make, service_drop),
+		cmocka_unit_test_setup_teardown(a_token_that_expires_in_an_attempt_says_so_at_once,
+						service_make, service_drop),
+		cmocka_unit_test_setup_teardown(a_clock_that_jumps_delays_no_refresh_and_is_told,
+						service_make, service_drop),
+		cmocka_unit_test_setup_teardown(a_date_from_another_age_is_not_believed,
 						service_make, service_drop),
 	};
 
