@@ -77,7 +77,7 @@ static int token_do(struct token_desk *d, const struct job *job, struct token_re
 	*ret = token_api_token(&result.token);
 	if (!*ret)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "token");
-	life_ms = (result.claims.exp_s - result.now_s) * 1000 / CACHE_LIFE_SHARE;
+	life_ms = (result.claims.exp_s - result.now_ms / 1000) * 1000 / CACHE_LIFE_SHARE;
 	if (job->ask.is_default && job->ask.work == TOKEN_WORK_GCA && life_ms > 0)
 		*ret_keep_ms = (uint64_t)life_ms < d->options->limits.cache_ms
 				       ? (uint64_t)life_ms

@@ -13,6 +13,8 @@
 #include "token_schedule.h"
 
 #define ATTEMPT_DEFAULT_MS 25000
+/* Later ones are as good as never, and can be counted in milliseconds no more. */
+#define EXPIRY_MAX_S (INT64_MAX / 2000)
 
 /* The expiry is looked at so often at least: a machine that slept wakes to an old token. */
 #define LOOK_MS 10000
@@ -33,14 +35,13 @@ struct tl_token_keeper {
  * not make a token look younger than it is. */
 static uint64_t life_ms(const struct tl_attest_result *got)
 {
-	int64_t left_s = got->claims.exp_s - got->now_s;
+	int64_t left_ms = got->claims.exp_s < EXPIRY_MAX_S ? got->claims.exp_s * 1000 - got->now_ms
+							   : TOKEN_LIFE_MAX_S * 1000;
 	int64_t whole_s = got->claims.exp_s - got->claims.iat_s;
 
-	if (got->claims.has_iat && whole_s > 0 && whole_s < left_s)
-		left_s = whole_s;
-	if (left_s > TOKEN_LIFE_MAX_S)
-		left_s = TOKEN_LIFE_MAX_S;
-	return left_s > 0 ? (uint64_t)left_s * 1000 : 0;
+	if (got->claims.has_iat && whole_s > 0 && whole_s < left_ms / 1000)
+		left_ms = whole_s * 1000;
+	return left_ms > 0 ? (uint64_t)left_ms : 0;
 }
 
 /* The wall clock at a point of monotonic time. */

@@ -66,10 +66,13 @@ void token_plan_failure(struct token_plan *p, uint64_t now_ms, uint64_t retry_af
 	uint64_t left = p->expires_at_ms > now_ms ? p->expires_at_ms - now_ms : 0;
 	uint64_t limit = at_least(left / 4, TOKEN_URGENT_WAIT_MS);
 	uint64_t wait;
+	double pause;
 
 	p->failures++;
 	wait = (uint64_t)(token_backoff_ns(p->failures, random) / MS_NS);
 	if (wait > limit)
 		wait = (uint64_t)((double)limit * (0.5 + random / 2));
-	p->next_at_ms = now_ms + at_least(wait, at_most(retry_after_ms, TOKEN_RETRY_AFTER_MAX_MS));
+	/* All who were refused together would come back together. */
+	pause = (double)at_most(retry_after_ms, TOKEN_RETRY_AFTER_MAX_MS) * (1 + random / 2);
+	p->next_at_ms = now_ms + at_least(wait, (uint64_t)pause);
 }

@@ -47,7 +47,8 @@ void token_plan_success(struct token_plan *p, uint64_t now_ms, uint64_t life_ms,
 /**
  * An attempt failed at @now_ms. The wait is token_backoff_ns(), but never longer than a quarter of
  * the life left or TOKEN_URGENT_WAIT_MS, whichever is more; such a shortened wait is spread over
- * 50 % to 100 %. The verifier's own @retry_after_ms (0: none) is the least, up to an hour.
+ * 50 % to 100 %. The verifier's own @retry_after_ms (0: none; an hour at most) is the
+ * least, spread over 100 % to 150 %.
  */
 void token_plan_failure(struct token_plan *p, uint64_t now_ms, uint64_t retry_after_ms,
 			double random);

@@ -68,20 +68,25 @@ static bool is_worth_a_retry(const struct tl_error *err)
 	return err->class == TL_RETRY && err->code != TL_E_INTERRUPTED;
 }
 
+/* Two clocks read in whole seconds, some time apart, differ by this without being wrong. */
+#define SKEW_NONE_S 2
+
 /* Whose clock says now, and how far this machine's is off. */
 static void clocks_compare(struct tl_attest_result *r)
 {
 	int64_t here_s = tl_clock_real_s();
 	int64_t there_s = r->date_s ? r->date_s : r->claims.has_iat ? r->claims.iat_s : here_s;
+	uint64_t apart_s;
 
 	/* Dates of year 292 billion can't be subtracted, and say nothing. */
 	if (there_s < 0 || there_s > INT32_MAX * INT64_C(1000))
 		there_s = here_s;
 	r->skew_s = here_s - there_s;
-	r->now_s =
-		r->date_s && r->skew_s <= TL_CLOCK_SKEW_MAX_S && r->skew_s >= -TL_CLOCK_SKEW_MAX_S
-			? r->date_s
-			: here_s;
+	apart_s = (uint64_t)(r->skew_s < 0 ? -r->skew_s : r->skew_s);
+	if (r->date_s && apart_s > SKEW_NONE_S && apart_s <= TL_CLOCK_SKEW_MAX_S)
+		r->now_ms = r->date_s * 1000 + 999; /* at the latest */
+	else
+		r->now_ms = tl_clock_real_ms();
 }
 
 static int attempt_once(struct tl_verifier *v, const struct verifier_attempt *a,
@@ -96,7 +101,7 @@ static int attempt_once(struct tl_verifier *v, const struct verifier_attempt *a,
 	if (r < 0)
 		return r;
 	clocks_compare(&result);
-	r = tl_jwt_check_fresh(&result.claims, result.now_s, err);
+	r = tl_jwt_check_fresh(&result.claims, result.now_ms / 1000, err);
 	if (r < 0)
 		return r;
 	*ret = result;

@@ -81,7 +81,7 @@ struct tl_attest_result {
 	struct tl_secret token; /* the JWT */
 	struct tl_jwt claims;   /* read, not verified; not expired when it came */
 	int64_t date_s;         /* the verifier's clock when it answered; 0: it didn't say */
-	int64_t now_s;          /* the same by the clock that is believed: see below */
+	int64_t now_ms;         /* since the epoch, by the clock that is believed: see below */
 	int64_t skew_s;         /* this machine's clock less the verifier's; 0 if that is unknown */
 	struct tl_strv
 		warnings; /* the verifier's partial errors; foreign text, cut at 256 bytes each */

@@ -357,22 +357,33 @@ static void a_reader_never_sees_a_part_of_a_token(void **state)
 	assert_int_equal(atomic_load(&reading.parts), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, place_make, place_remove)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(the_file_holds_the_bare_token_and_modes_ignore_the_umask),
-		TEST(a_reader_that_has_the_old_file_open_keeps_it_whole),
-		TEST(an_empty_token_leaves_the_old_file),
-		TEST(a_folder_that_is_a_link_is_refused),
-		TEST(a_link_in_place_of_the_token_is_replaced_not_followed),
-		TEST(a_full_disk_leaves_the_old_token_whole),
-		TEST(a_reader_never_sees_a_part_of_a_token),
-		TEST(what_cannot_be_replaced_leaves_no_temporary_file),
-		TEST(the_status_is_one_json_object_of_its_schema),
-		TEST(a_status_without_a_token_says_none),
-		TEST(removal_removes_both_and_tolerates_their_absence),
+		cmocka_unit_test_setup_teardown(
+			the_file_holds_the_bare_token_and_modes_ignore_the_umask, place_make,
+			place_remove),
+		cmocka_unit_test_setup_teardown(a_reader_that_has_the_old_file_open_keeps_it_whole,
+						place_make, place_remove),
+		cmocka_unit_test_setup_teardown(an_empty_token_leaves_the_old_file, place_make,
+						place_remove),
+		cmocka_unit_test_setup_teardown(a_folder_that_is_a_link_is_refused, place_make,
+						place_remove),
+		cmocka_unit_test_setup_teardown(
+			a_link_in_place_of_the_token_is_replaced_not_followed, place_make,
+			place_remove),
+		cmocka_unit_test_setup_teardown(a_full_disk_leaves_the_old_token_whole, place_make,
+						place_remove),
+		cmocka_unit_test_setup_teardown(a_reader_never_sees_a_part_of_a_token, place_make,
+						place_remove),
+		cmocka_unit_test_setup_teardown(what_cannot_be_replaced_leaves_no_temporary_file,
+						place_make, place_remove),
+		cmocka_unit_test_setup_teardown(the_status_is_one_json_object_of_its_schema,
+						place_make, place_remove),
+		cmocka_unit_test_setup_teardown(a_status_without_a_token_says_none, place_make,
+						place_remove),
+		cmocka_unit_test_setup_teardown(removal_removes_both_and_tolerates_their_absence,
+						place_make, place_remove),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

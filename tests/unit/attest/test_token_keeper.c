@@ -192,9 +192,11 @@ static void a_service_that_asks_for_a_pause_gets_it(void **state)
 
 	(void)state;
 	token_plan_success(&p, 0, 1000, 0);
-	token_plan_failure(&p, 5000, 120000, 0.5);
+	token_plan_failure(&p, 5000, 120000, 0);
 	assert_int_equal(p.next_at_ms, 125000);
-	token_plan_failure(&p, 200000, UINT64_MAX, 0.5);
+	token_plan_failure(&p, 5000, 120000, 0.999);
+	assert_in_range(p.next_at_ms, 5000 + 179000, 5000 + 180000);
+	token_plan_failure(&p, 200000, UINT64_MAX, 0);
 	assert_int_equal(p.next_at_ms, 200000 + TOKEN_RETRY_AFTER_MAX_MS);
 }
 
@@ -331,7 +333,7 @@ static struct tl_token_keeper *keep(struct service *s, int64_t life_s)
 	struct tl_error err = { 0 };
 	int64_t now_s = tl_clock_real_s();
 
-	first.now_s = now_s;
+	first.now_ms = tl_clock_real_ms();
 	jwt_make(now_s, now_s + life_s, &first.token);
 	assert_int_equal(tl_jwt_read(first.token.bytes, first.token.len_bytes, &first.claims, NULL),
 			 0);
@@ -435,7 +437,7 @@ static void a_clock_that_is_behind_makes_no_token_younger(void **state)
 	int64_t ahead_s = tl_clock_real_s() + 3600; /* the verifier's clock */
 
 	s->life_s = 3600;
-	first.now_s = ahead_s - 3600; /* no Date: this machine's is believed */
+	first.now_ms = tl_clock_real_ms(); /* no Date: this machine's is believed */
 	jwt_make(ahead_s, ahead_s + 2, &first.token);
 	assert_int_equal(tl_jwt_read(first.token.bytes, first.token.len_bytes, &first.claims, NULL),
 			 0);
@@ -456,7 +458,7 @@ static void a_token_that_expires_in_an_attempt_says_so_at_once(void **state)
 	k = keep(s, 3);
 	wait_for(&s->calls, 1);
 	wait_for(&s->expired, 1);
-	assert_in_range(tl_clock_mono_ms() - begun_ms, 2900, 15000);
+	assert_in_range(tl_clock_mono_ms() - begun_ms, 1900, 15000);
 	assert_state(s, "expired", 0, NULL);
 	assert_int_equal(atomic_load(&s->calls), 1); /* still the same one */
 	tl_token_keeper_stop(k);
@@ -470,13 +472,13 @@ static void a_clock_that_jumps_delays_no_refresh_and_is_told(void **state)
 	struct tl_token_status status;
 	struct tl_token_keeper *k;
 
-	s->life_s = 2;
+	s->life_s = 4;
 	k = keep(s, 2);
 	for (int n = 0; n < 2; n++) {
 		int ahead_s = n ? -3600 : 3600, before = atomic_load(&s->refreshed);
 
 		atomic_store(&s->clock_ahead_s, ahead_s);
-		wait_for(&s->refreshed, before + 2);
+		wait_for(&s->refreshed, before + 1);
 		tl_token_keeper_status(k, &status);
 		assert_int_equal(status.state, TL_TOKEN_VALID);
 		assert_in_range(status.clock_skew_s + 10000, 10000 - ahead_s - 2,

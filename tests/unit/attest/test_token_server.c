@@ -62,8 +62,8 @@ static int token(void *ctx, const struct tl_token_options *options, struct tl_at
 		return tl_fail(err, TL_E_VERIFIER_BUSY, EAGAIN, "busy");
 	(void)snprintf(text, sizeof(text), "token-%u-%s", n,
 		       options ? options->audience : "default");
-	ret->now_s = tl_clock_real_s();
-	ret->claims.exp_s = ret->now_s + 3600;
+	ret->now_ms = tl_clock_real_ms();
+	ret->claims.exp_s = ret->now_ms / 1000 + 3600;
 	return tl_secret_set(&ret->token, text, strlen(text));
 }
 
