@@ -64,7 +64,12 @@ static const struct option_row rows[] = {
 	{ "issuer", "URL", OPTION_TEXT, AT(verifier.issuer), 0,
 	  "'iss' of tokens, and where clients find the discovery document (https://HOST:PORT)" },
 	{ "token-key", "FILE", OPTION_LIST, AT(verifier.token_keys), 0,
-	  "PEM, RSA or P-256; the first one signs, all are published (needed)" },
+	  "PEM, one or more keys, RSA or P-256; the first of all signs, all are published "
+	  "(needed)" },
+	{ "pki-key", "FILE", OPTION_TEXT, AT(verifier.pki_key), 0,
+	  "PEM, RSA or P-256: signs tokens of the PKI kind; without it there are none" },
+	{ "pki-chain", "FILE", OPTION_TEXT, AT(verifier.pki_chain), 0,
+	  "PEM: the certificate of that key and its issuers in order, sent as x5c" },
 	{ "ak-roots", "NAME=FILE", OPTION_LIST, AT(verifier.ak_roots), 0,
 	  "PEM: roots of attestation keys; NAME becomes the claim hwmodel (needed)" },
 	{ "ak-intermediates", "FILE", OPTION_LIST, AT(verifier.ak_intermediates), 0,

@@ -15,6 +15,7 @@
 
 #include "../json_secret.h"
 #include "api_error.h"
+#include "claims_aws.h"
 
 #define NO_STORE       "no-store"
 #define CACHE_DOCUMENT "public, max-age=300"
@@ -73,13 +74,13 @@ static int serve_discovery(struct api *api, const struct api_request *req,
 	(void)req;
 	(void)res;
 	return reply_json(
-		json_pack("{s:s, s:o, s:[s], s:[s], s:[s], s:[ssssssssssssssss]}", "issuer",
+		json_pack("{s:s, s:o, s:[s], s:[s], s:o, s:[sssssssssssssssss]}", "issuer",
 			  api->claims.issuer, "jwks_uri", uri, "response_types_supported",
 			  "id_token", "subject_types_supported", "public",
-			  "id_token_signing_alg_values_supported", token_keys_alg(api->keys),
+			  "id_token_signing_alg_values_supported", token_keys_algs(api->keys),
 			  "claims_supported", "iss", "sub", "aud", "iat", "nbf", "exp", "eat_nonce",
 			  "eat_profile", "secboot", "oemid", "hwmodel", "swname", "swversion",
-			  "dbgstat", "submods", "google_service_accounts"),
+			  "dbgstat", "submods", "google_service_accounts", CLAIMS_AWS),
 		CACHE_DOCUMENT, ret, err);
 }
 
@@ -161,11 +162,14 @@ static int token_issue(struct api *api, const struct verify_request *req,
 		       struct api_reply *ret, struct tl_error *err)
 {
 	auto_secret struct tl_secret token = { 0 };
+	const struct pki_signer *pki = req->token.is_pki ? api->pki : NULL;
 	json_t *claims = NULL, *reply, *partial;
-	int r = claims_build(&api->claims, req, ev, now_s, &claims, err);
+	int r = claims_build(&api->claims, &req->token, ev, now_s,
+			     pki ? pki_signer_end(pki) : INT64_MAX, &claims, err);
 
 	if (r == 0)
-		r = jwt_sign(api->keys, claims, &token, err);
+		r = pki ? pki_sign(pki, claims, &token, err)
+			: jwt_sign(api->keys, claims, &token, err);
 	json_decref(claims);
 	if (r < 0)
 		return r;
@@ -207,7 +211,8 @@ static void decision_report(const struct api *api, const struct refusals *refusa
 		api->decided(api->decided_ctx, &d);
 }
 
-/* The body may name the challenge too; then it must be the one of the path. */
+/* Before the challenge is spent: can the wanted token be issued at all? The body may name the
+ * challenge too; then it must be the one of the path. */
 static int challenge_check(struct api *api, const struct api_request *req,
 			   const struct resource *res, const struct verify_request *body,
 			   const char *name, uint8_t ret_nonce[CHALLENGE_NONCE_BYTES],
@@ -216,6 +221,13 @@ static int challenge_check(struct api *api, const struct api_request *req,
 	if (body->challenge && strcmp(body->challenge, name) != 0)
 		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
 			       "'challenge' is not the challenge of the path");
+	if (body->token.is_pki && !api->pki)
+		return tl_fail(err, TL_E_VERIFY_UNSUPPORTED, EINVAL,
+			       "this verifier has no certificate for PKI tokens (--pki-key, "
+			       "--pki-chain)");
+	if (body->token.is_pki && pki_signer_end(api->pki) <= req->now_s)
+		return tl_fail(err, TL_E_VERIFY_SERVER, EIO,
+			       "the certificate for PKI tokens has expired");
 	return challenge_redeem(api->minter, req->now_s, res, ret_nonce, err);
 }
 

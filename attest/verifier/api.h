@@ -21,6 +21,7 @@
 #include "claims.h"
 #include "evidence_check.h"
 #include "jwt_sign.h"
+#include "pki_signer.h"
 #include "verifier.h"
 
 #define API_CALLERS_MAX      64
@@ -39,6 +40,7 @@ struct api {
 	struct evidence_rules rules;
 	struct claims_options claims;
 	const struct token_keys *keys;
+	const struct pki_signer *pki; /* NULL: no PKI tokens */
 	const struct api_callers *callers;
 	uint64_t (*clock_ms)(void); /* monotonic, for decision lines */
 	void (*decided)(void *ctx, const struct verifier_decision *d);

@@ -8,6 +8,8 @@
 
 #include <teelaunch/cleanup.h>
 
+#include "claims_aws.h"
+
 /* Takes over @consume_value; remembers failure in @r, so that a chain of these reads as a list. */
 static void put(json_t *object, const char *name, json_t *consume_value, int *r)
 {
@@ -136,6 +138,11 @@ static json_t *nonce_json(const struct tl_strv *nonces)
 	return nonces->n == 1 ? json_string(nonces->items[0]) : strings_json(nonces);
 }
 
+const char *claims_dbgstat(const struct checked_evidence *ev)
+{
+	return ev->boot.is_debug_disabled ? "disabled-since-boot" : "enabled";
+}
+
 static void put_evidence(json_t *c, const struct claims_options *opt,
 			 const struct checked_evidence *ev, int *r)
 {
@@ -148,33 +155,52 @@ static void put_evidence(json_t *c, const struct claims_options *opt,
 	put(c, "hwmodel", json_string(ev->ak.anchor), r);
 	put(c, "swname", json_string(opt->swname), r);
 	put(c, "swversion", version ? json_pack("[s]", version) : json_array(), r);
-	put(c, "dbgstat",
-	    json_string(ev->boot.is_debug_disabled ? "disabled-since-boot" : "enabled"), r);
-	put(c, "submods", claims_submods(ev), r);
+	put(c, "dbgstat", json_string(claims_dbgstat(ev)), r);
 	put(c, "google_service_accounts", strings_json(&ev->service_accounts), r);
 }
 
-int claims_build(const struct claims_options *opt, const struct verify_request *req,
-		 const struct checked_evidence *ev, int64_t now_s, json_t **ret,
+static int put_form(json_t *c, const struct claims_options *opt, const struct token_options *token,
+		    const struct checked_evidence *ev, struct tl_error *err)
+{
+	json_t *tags = NULL;
+	int r = 0;
+
+	if (token->claims == TOKEN_CLAIMS_ALL)
+		put(c, "submods", claims_submods(ev), &r);
+	if (r < 0)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for claims");
+	if (token->claims != TOKEN_CLAIMS_AWS_TAGS)
+		return 0;
+	r = claims_aws_build(opt, &token->key_ids, ev, &tags, err);
+	if (r < 0)
+		return r;
+	put(c, CLAIMS_AWS, tags, &r);
+	return r < 0 ? tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for claims") : 0;
+}
+
+int claims_build(const struct claims_options *opt, const struct token_options *token,
+		 const struct checked_evidence *ev, int64_t now_s, int64_t end_s, json_t **ret,
 		 struct tl_error *err)
 {
+	int64_t expires = now_s + (int64_t)opt->ttl_s;
 	json_t *c = json_object();
 	int r = 0;
 
 	put(c, "iss", json_string(opt->issuer), &r);
 	put(c, "sub", subject_json(&ev->ak), &r);
-	if (!tl_str_is_empty(req->audience))
-		put(c, "aud", json_string(req->audience), &r);
+	if (!tl_str_is_empty(token->audience))
+		put(c, "aud", json_string(token->audience), &r);
 	put(c, "iat", json_integer(now_s), &r);
 	put(c, "nbf", json_integer(now_s), &r);
-	put(c, "exp", json_integer(now_s + (int64_t)opt->ttl_s), &r);
-	if (req->nonces.n)
-		put(c, "eat_nonce", nonce_json(&req->nonces), &r);
+	put(c, "exp", json_integer(expires < end_s ? expires : end_s), &r);
+	if (token->nonces.n)
+		put(c, "eat_nonce", nonce_json(&token->nonces), &r);
 	put_evidence(c, opt, ev, &r);
-	if (r < 0) {
+	r = r < 0 ? tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for claims")
+		  : put_form(c, opt, token, ev, err);
+	if (r == 0)
+		*ret = c;
+	else
 		json_decref(c);
-		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for claims");
-	}
-	*ret = c;
-	return 0;
+	return r;
 }

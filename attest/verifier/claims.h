@@ -36,9 +36,13 @@ struct claims_options {
 	uint64_t ttl_s;
 };
 
-/** @ret  a new reference, set on success only. TL_E_NO_MEMORY or TL_E_INTERNAL. */
-int claims_build(const struct claims_options *opt, const struct verify_request *req,
-		 const struct checked_evidence *ev, int64_t now_s, json_t **ret,
+/**
+ * @end_s  a token ends then at the latest
+ * @ret    a new reference, set on success only
+ * Codes: TL_E_NO_MEMORY, TL_E_INTERNAL, TL_E_VERIFY_TOKEN_OPTIONS (claims_aws.h).
+ */
+int claims_build(const struct claims_options *opt, const struct token_options *token,
+		 const struct checked_evidence *ev, int64_t now_s, int64_t end_s, json_t **ret,
 		 struct tl_error *err);
 
 /* Parts of them, each a new reference; NULL on lack of memory. */
@@ -47,3 +51,6 @@ json_t *claims_container(const struct launch_claims *l,
 			 const struct checked_signatures *signatures);
 /** All of submods. */
 json_t *claims_submods(const struct checked_evidence *ev);
+
+/** The claim dbgstat (RFC 9711, 4.2.9). */
+const char *claims_dbgstat(const struct checked_evidence *ev);

@@ -16,6 +16,7 @@
 #include <teelaunch/cleanup.h>
 #include <teelaunch/encoding.h>
 
+#include "../openssl_auto.h"
 #include "jwk.h"
 
 #define ES256_HALF    32
@@ -51,9 +52,24 @@ size_t token_keys_count(const struct token_keys *k)
 	return k->n;
 }
 
-const char *token_keys_alg(const struct token_keys *k)
+json_t *token_keys_algs(const struct token_keys *k)
 {
-	return k->items[0].alg;
+	json_t *algs = json_array();
+	const char *first = k->n ? k->items[0].alg : "", *other = NULL;
+
+	for (size_t i = 1; !other && i < k->n; i++)
+		if (strcmp(k->items[i].alg, first) != 0)
+			other = k->items[i].alg;
+	if (json_array_append_new(algs, json_string(first)) == 0 &&
+	    (!other || json_array_append_new(algs, json_string(other)) == 0))
+		return algs;
+	json_decref(algs);
+	return NULL;
+}
+
+const char *token_keys_kid(const struct token_keys *k)
+{
+	return k->items[0].kid;
 }
 
 /* An encrypted key is refused instead of asking on the terminal. */
@@ -84,23 +100,55 @@ static int key_take(struct token_keys *k, EVP_PKEY *consume_key, struct tl_error
 	return 0;
 }
 
+EVP_PKEY *private_key_read(const struct tl_secret *pem)
+{
+	auto_bio BIO *bio = BIO_new_mem_buf(pem->bytes, (int)pem->len_bytes);
+	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
+
+	ERR_clear_error();
+	return key;
+}
+
+/* How many private keys a PEM text announces: as many must be read, or something is broken. */
+static size_t private_keys_count(const struct tl_secret *pem)
+{
+	static const char begin[] = "-----BEGIN ", kind[] = "PRIVATE KEY-----";
+	const char *at = pem->bytes;
+	size_t n = 0;
+
+	while ((at = strstr(at, begin))) {
+		const char *line_end = at + strcspn(at, "\r\n");
+
+		n += (size_t)(line_end - at) >= sizeof(kind) - 1 &&
+		     memcmp(line_end - (sizeof(kind) - 1), kind, sizeof(kind) - 1) == 0;
+		at = line_end;
+	}
+	return n;
+}
+
 int token_keys_add(struct token_keys *k, const struct tl_secret *pem, struct tl_error *err)
 {
-	EVP_PKEY *key = NULL;
-	BIO *bio;
+	auto_bio BIO *bio = BIO_new_mem_buf(pem->bytes, (int)pem->len_bytes);
+	size_t before = k->n;
+	EVP_PKEY *key;
 
-	if (k->n == TOKEN_KEYS_MAX)
-		return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL, "more than %d token keys",
-			       TOKEN_KEYS_MAX);
-	bio = BIO_new_mem_buf(pem->bytes, (int)pem->len_bytes);
-	if (bio)
-		key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
-	BIO_free(bio);
+	while (bio && (key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL))) {
+		int r;
+
+		if (k->n == TOKEN_KEYS_MAX) {
+			EVP_PKEY_free(key);
+			return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL, "more than %d token keys",
+				       TOKEN_KEYS_MAX);
+		}
+		r = key_take(k, key, err);
+		if (r < 0)
+			return r;
+	}
 	ERR_clear_error();
-	if (!key)
+	if (k->n == before || k->n - before != private_keys_count(pem))
 		return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL,
 			       "the token key is no unencrypted PEM private key");
-	return key_take(k, key, err);
+	return 0;
 }
 
 int token_keys_make(struct token_keys *k, struct tl_error *err)
@@ -164,37 +212,45 @@ static int ecdsa_raw(uint8_t *sig, size_t *n)
 	return r;
 }
 
-static int signature_append(struct tl_buf *text, const struct token_key *k)
+static int signature_append(struct tl_buf *text, EVP_PKEY *key, const char *alg)
 {
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	uint8_t sig[SIGNATURE_MAX];
 	size_t n = sizeof(sig);
-	bool is_signed = ctx && EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, k->key) == 1 &&
+	bool is_signed = ctx && EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key) == 1 &&
 			 EVP_DigestSign(ctx, sig, &n, text->data, text->len_bytes) == 1;
 	int r = is_signed ? 0 : -EIO;
 
 	EVP_MD_CTX_free(ctx);
-	if (r == 0 && strcmp(k->alg, "ES256") == 0)
+	if (r == 0 && strcmp(alg, "ES256") == 0)
 		r = ecdsa_raw(sig, &n);
 	ERR_clear_error();
 	return r < 0 ? r : part_append(text, sig, n);
+}
+
+int jwt_sign_as(EVP_PKEY *key, const char *alg, const json_t *header, const json_t *claims,
+		struct tl_secret *ret, struct tl_error *err)
+{
+	auto_buf struct tl_buf text = { .max_bytes = JWT_MAX };
+	int r = header ? json_append(&text, header) : -ENOMEM;
+
+	if (r == 0)
+		r = json_append(&text, claims);
+	if (r == 0)
+		r = signature_append(&text, key, alg);
+	if (r == 0)
+		r = tl_secret_set(ret, text.data, text.len_bytes);
+	return r < 0 ? tl_fail(err, TL_E_INTERNAL, -r, "the token can't be signed") : 0;
 }
 
 int jwt_sign(const struct token_keys *k, const json_t *claims, struct tl_secret *ret,
 	     struct tl_error *err)
 {
 	const struct token_key *key = &k->items[0];
-	auto_buf struct tl_buf text = { .max_bytes = JWT_MAX };
 	json_t *header =
 		json_pack("{s:s, s:s, s:s}", "alg", key->alg, "kid", key->kid, "typ", "JWT");
-	int r = header ? json_append(&text, header) : -ENOMEM;
+	int r = jwt_sign_as(key->key, key->alg, header, claims, ret, err);
 
 	json_decref(header);
-	if (r == 0)
-		r = json_append(&text, claims);
-	if (r == 0)
-		r = signature_append(&text, key);
-	if (r == 0)
-		r = tl_secret_set(ret, text.data, text.len_bytes);
-	return r < 0 ? tl_fail(err, TL_E_INTERNAL, -r, "the token can't be signed") : 0;
+	return r;
 }

@@ -282,106 +282,15 @@ static int parse_tpm(const json_t *v, const char *path, void *ctx, struct tl_err
 
 /* What kind of token is wanted. */
 
-static int parse_audience(const json_t *v, const char *path, void *ctx, struct tl_error *err)
-{
-	struct verify_request *r = ctx;
-
-	if (json_is_string(v) && json_string_length(v) > REQUEST_AUDIENCE_MAX)
-		return tl_fail(err, TL_E_VERIFY_TOKEN_OPTIONS, EINVAL,
-			       "'%s' has %zu bytes; the limit is %d", path, json_string_length(v),
-			       REQUEST_AUDIENCE_MAX);
-	return string_parse(v, path, REQUEST_AUDIENCE_MAX, &r->audience, err);
-}
-
-static int parse_nonce(const json_t *v, const char *path, void *ctx, struct tl_error *err)
-{
-	struct verify_request *r = ctx;
-	size_t n = json_string_length(v);
-
-	if (!json_is_string(v))
-		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL, "'%s' must be a string", path);
-	if (n < REQUEST_NONCE_MIN_LEN || n > REQUEST_NONCE_MAX_LEN)
-		return tl_fail(err, TL_E_VERIFY_TOKEN_OPTIONS, EINVAL,
-			       "'%s' has %zu bytes; a nonce has %d to %d", path, n,
-			       REQUEST_NONCE_MIN_LEN, REQUEST_NONCE_MAX_LEN);
-	if (tl_strv_add(&r->nonces, json_string_value(v)) < 0)
-		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for '%s'", path);
-	return 0;
-}
-
-static int parse_nonces(const json_t *v, const char *path, void *ctx, struct tl_error *err)
-{
-	if (json_array_size(v) > REQUEST_NONCES_MAX)
-		return tl_fail(err, TL_E_VERIFY_TOKEN_OPTIONS, EINVAL,
-			       "'%s' has %zu nonces; the limit is %d", path, json_array_size(v),
-			       REQUEST_NONCES_MAX);
-	return elements_parse(v, path, REQUEST_NONCES_MAX, parse_nonce, ctx, err);
-}
-
-/* proto3 JSON enums: the number or the name. 0 and 1 are "unspecified" and the only one we issue.
- */
-static int enum_is_first(const json_t *v, const char *path, const char *const names[2],
-			 struct tl_error *err)
-{
-	json_int_t number = json_integer_value(v);
-	const char *s = json_string_value(v);
-
-	if (json_is_integer(v) && (number == 0 || number == 1))
-		return 0;
-	if (s && (strcmp(s, names[0]) == 0 || strcmp(s, names[1]) == 0))
-		return 0;
-	return tl_fail(err, TL_E_VERIFY_UNSUPPORTED, EINVAL,
-		       "'%s': this verifier issues %s (1) only", path, names[1]);
-}
-
-static int parse_profile(const json_t *v, const char *path, void *ctx, struct tl_error *err)
-{
-	static const char *const names[] = { "TOKEN_PROFILE_UNSPECIFIED",
-					     "TOKEN_PROFILE_DEFAULT_EAT" };
-
-	(void)ctx;
-	return enum_is_first(v, path, names, err);
-}
-
-static int parse_signature_type(const json_t *v, const char *path, void *ctx, struct tl_error *err)
-{
-	static const char *const names[] = { "SIGNATURE_TYPE_UNSPECIFIED", "SIGNATURE_TYPE_OIDC" };
-
-	(void)ctx;
-	return enum_is_first(v, path, names, err);
-}
-
-static int parse_token_type(const json_t *v, const char *path, void *ctx, struct tl_error *err)
-{
-	static const char *const names[] = { "TOKEN_TYPE_UNSPECIFIED", "TOKEN_TYPE_OIDC" };
-
-	(void)ctx;
-	return enum_is_first(v, path, names, err);
-}
-
 static int parse_options(const json_t *v, const char *path, void *ctx, struct tl_error *err)
 {
-	static const struct field fields[] = {
-		{ "audience", parse_audience, false },
-		{ "nonce", parse_nonces, false },
-		{ "tokenProfile", parse_profile, false },
-		{ "signatureType", parse_signature_type, false },
-		{ "awsPrincipalTagsOptions", unsupported_parse, false },
-	};
-
-	return fields_parse(v, path, fields, TL_ARRAY_SIZE(fields), ctx, err);
+	return token_options_parse_space(v, path, &((struct verify_request *)ctx)->token, err);
 }
 
 static int parse_token_options(const json_t *v, const char *path, void *ctx, struct tl_error *err)
 {
-	static const struct field fields[] = {
-		{ "audience", parse_audience, false },
-		{ "nonce", parse_nonces, false },
-		{ "tokenType", parse_token_type, false },
-		{ "awsPrincipalTagsOptions", unsupported_parse, false },
-	};
-
-	return fields_parse(v, path, fields, TL_ARRAY_SIZE(fields), ctx, err);
+	return token_options_parse_attestation(v, path, &((struct verify_request *)ctx)->token,
+					       err);
 }
 
 static const struct field fields_space[] = {
@@ -448,10 +357,9 @@ struct verify_request *verify_request_free(struct verify_request *r)
 	tl_buf_done(&r->launch_log);
 	tl_buf_done(&r->ak_cert);
 	tl_image_signatures_done(&r->signatures);
-	tl_strv_done(&r->nonces);
+	token_options_done(&r->token);
 	free(r->banks);
 	free(r->id_tokens);
-	free(r->audience);
 	free(r->challenge);
 	free(r);
 	return NULL;
@@ -459,16 +367,10 @@ struct verify_request *verify_request_free(struct verify_request *r)
 
 static int request_finish(struct verify_request *r, struct tl_error *err)
 {
-	bool is_default = tl_str_is_empty(r->audience) && r->nonces.n == 0;
-
 	if (r->banks_n == 0)
 		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
 			       "'tpmAttestation.quotes' is empty");
-	if (!is_default && r->audience)
-		return 0;
-	free(r->audience);
-	r->audience = strdup(is_default ? REQUEST_AUDIENCE_DEFAULT : "");
-	return r->audience ? 0 : tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for the audience");
+	return token_options_finish(&r->token, err);
 }
 
 int verify_request_parse(enum request_kind kind, const void *body, size_t n,

@@ -17,6 +17,8 @@
 #include <teelaunch/secret.h>
 #include <teelaunch/str.h>
 
+#include "token_options.h"
+
 #define REQUEST_BODY_MAX         (8 * 1024 * 1024)
 #define REQUEST_BANKS_MAX        4
 #define REQUEST_CHAIN_MAX        8
@@ -29,13 +31,6 @@
 #define REQUEST_FIRMWARE_LOG_MAX (4 * 1024 * 1024)
 #define REQUEST_LAUNCH_LOG_MAX   (2 * 1024 * 1024)
 #define REQUEST_CHALLENGE_MAX    512
-/* Limits of the service (token-claims page): an audience and up to six nonces. */
-#define REQUEST_AUDIENCE_MAX  512
-#define REQUEST_NONCES_MAX    6
-#define REQUEST_NONCE_MIN_LEN 8
-#define REQUEST_NONCE_MAX_LEN 88
-/* What a client that names neither audience nor nonces gets (contract of the launcher). */
-#define REQUEST_AUDIENCE_DEFAULT "https://sts.googleapis.com"
 
 #define PCRS_MAX 24
 
@@ -64,8 +59,7 @@ struct verify_request {
 	struct tl_buf ak_cert;                  /* DER */
 	struct tl_buf chain[REQUEST_CHAIN_MAX]; /* DER, the AK's issuer first */
 	size_t chain_n;
-	char *audience; /* never NULL: the default is filled in; "" if only nonces were given */
-	struct tl_strv nonces;
+	struct token_options token;
 };
 
 enum request_kind {

@@ -25,6 +25,7 @@ struct verifier {
 	struct challenge_minter *minter;
 	struct ak_anchors *anchors;
 	struct token_keys *keys;
+	struct pki_signer *pki;
 	struct identity_keys *identity;
 	struct image_references images;
 	struct api_callers callers;
@@ -71,6 +72,24 @@ static int load_token_keys(struct verifier *v, const struct verifier_options *op
 	if (token_keys_count(v->keys) == 0)
 		return tl_fail(err, TL_E_USAGE, EINVAL, "--token-key is needed at least once");
 	return 0;
+}
+
+static int load_pki(struct verifier *v, const struct verifier_options *opt, struct tl_error *err)
+{
+	auto_secret struct tl_secret key = { 0 }, chain = { 0 };
+	int r;
+
+	if (!opt->pki_key != !opt->pki_chain)
+		return tl_fail(err, TL_E_USAGE, EINVAL,
+			       "--pki-key and --pki-chain need each other");
+	if (!opt->pki_key)
+		return 0;
+	r = secret_read(opt->pki_key, &key, err);
+	if (r == 0)
+		r = secret_read(opt->pki_chain, &chain, err);
+	if (r == 0)
+		r = pki_signer_new(&key, &chain, tl_clock_real_s(), &v->pki, err);
+	return tl_wrap(err, r, "--pki-chain '%s'", opt->pki_chain);
 }
 
 static int load_root_set(struct verifier *v, const char *arg, struct tl_error *err)
@@ -220,6 +239,7 @@ static void api_fill(struct verifier *v, const struct verifier_options *opt)
 			    .swversion = v->swversion,
 			    .ttl_s = opt->token_ttl_s },
 		.keys = v->keys,
+		.pki = v->pki,
 		.callers = &v->callers,
 		.clock_ms = tl_clock_mono_ms,
 		.decided = opt->decided,
@@ -231,8 +251,8 @@ int verifier_start(const struct verifier_options *opt, struct verifier **ret, st
 {
 	static int (*const loads[])(struct verifier * v, const struct verifier_options *opt,
 				    struct tl_error *err) = {
-		load_tls,      load_token_keys, load_anchors, load_challenges,
-		load_identity, load_references, load_callers,
+		load_tls,        load_token_keys, load_pki,        load_anchors,
+		load_challenges, load_identity,   load_references, load_callers,
 	};
 	auto_verifier_service struct verifier *v = calloc(1, sizeof(*v));
 	auto_close int fd = -1;
@@ -270,6 +290,7 @@ struct verifier *verifier_stop(struct verifier *v)
 	(void)challenge_minter_free(v->minter);
 	(void)ak_anchors_free(v->anchors);
 	(void)token_keys_free(v->keys);
+	(void)pki_signer_free(v->pki);
 	(void)identity_keys_free(v->identity);
 	image_references_done(&v->images);
 	free(v->issuer);

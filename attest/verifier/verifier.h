@@ -35,6 +35,8 @@ struct verifier_options {
 	const char *tls_key;             /* PEM file */
 	const char *issuer;              /* https URL; NULL = "https://<host>:<port>" of listen */
 	struct tl_strv token_keys;       /* PEM files; the first signs */
+	const char *pki_key;             /* PEM file; NULL = no PKI tokens */
+	const char *pki_chain;           /* PEM file, needed with pki_key */
 	struct tl_strv ak_roots;         /* "NAME=PEM file" */
 	struct tl_strv ak_intermediates; /* PEM files */
 	struct tl_strv references;       /* files; none: which image booted isn't judged */

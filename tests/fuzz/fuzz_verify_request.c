@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			continue;
 		}
 		FUZZ_CHECK(req->banks_n > 0 && req->banks_n <= REQUEST_BANKS_MAX);
-		FUZZ_CHECK(req->audience && req->nonces.n <= REQUEST_NONCES_MAX);
+		FUZZ_CHECK(req->token.audience && req->token.nonces.n <= REQUEST_NONCES_MAX);
 		evidence_is_refused(req);
 	}
 	return 0;

@@ -732,9 +732,8 @@ class RefusesRequests(Case):
         name, nonce = World.rs.challenge()
         evidence = World.paper.evidence(nonce)
         for fields in ({"tdCcel": {}}, {"nvidiaAttestation": {}}, {"gceShieldedIdentity": {}},
-                       {"options": {"signatureType": 2}}, {"options": {"tokenProfile": 2}},
-                       {"options": {"signatureType": "SIGNATURE_TYPE_PKI"}},
-                       {"options": {"awsPrincipalTagsOptions": {}}}):
+                       {"options": {"signatureType": 2}},
+                       {"options": {"signatureType": "SIGNATURE_TYPE_PKI"}}):
             self.refused(World.rs.verify(name, evidence, **fields), UNSUPPORTED, status=400)
 
     def test_token_options_out_of_their_limits(self):

@@ -65,8 +65,8 @@ static void a_whole_request_is_read(void **state)
 	assert_string_equal(tl_buf_str(&r->ak_cert), "ak");
 	assert_int_equal(r->chain_n, 1);
 	assert_string_equal(tl_buf_str(&r->chain[0]), "ca");
-	assert_string_equal(r->audience, "me");
-	assert_int_equal(r->nonces.n, 1);
+	assert_string_equal(r->token.audience, "me");
+	assert_int_equal(r->token.nonces.n, 1);
 }
 
 static void the_default_audience_is_for_requests_without_audience_and_nonce(void **state)
@@ -78,9 +78,9 @@ static void the_default_audience_is_for_requests_without_audience_and_nonce(void
 		parse("{" TPM(BANK) ",\"options\":{\"nonce\":[\"12345678\"]}}", NULL);
 
 	(void)state;
-	assert_string_equal(none->audience, REQUEST_AUDIENCE_DEFAULT);
-	assert_string_equal(empty->audience, REQUEST_AUDIENCE_DEFAULT);
-	assert_string_equal(nonce->audience, "");
+	assert_string_equal(none->token.audience, REQUEST_AUDIENCE_DEFAULT);
+	assert_string_equal(empty->token.audience, REQUEST_AUDIENCE_DEFAULT);
+	assert_string_equal(nonce->token.audience, "");
 }
 
 static void verify_attestation_has_its_own_fields(void **state)
@@ -125,7 +125,7 @@ static void what_is_wrong_is_named(void **state)
 	refused("{" TPM(BANK "," BANK) "}", TL_E_VERIFY_REQUEST, "sha256");
 	refused("{" TPM(BANK) ",\"colour\":1}", TL_E_VERIFY_REQUEST, "'colour'");
 	refused("{" TPM(BANK) ",\"tdCcel\":{}}", TL_E_VERIFY_UNSUPPORTED, "'tdCcel'");
-	refused("{" TPM(BANK) ",\"options\":{\"signatureType\":2}}", TL_E_VERIFY_UNSUPPORTED,
+	refused("{" TPM(BANK) ",\"options\":{\"signatureType\":3}}", TL_E_VERIFY_TOKEN_OPTIONS,
 		"'options.signatureType'");
 	refused("{" TPM(BANK) ",\"options\":{\"nonce\":[\"12345678\",\"1234567\"]}}",
 		TL_E_VERIFY_TOKEN_OPTIONS, "'options.nonce[1]'");
