@@ -18,6 +18,8 @@
 
 /* The expiry is looked at so often at least: a machine that slept wakes to an old token. */
 #define LOOK_MS 10000
+/* What comes before an attempt may take this part of the life left. */
+#define PREPARE_OF_LIFE 4
 
 struct tl_token_keeper {
 	struct tl_token_keeper_options options;
@@ -116,23 +118,41 @@ static void token_miss(struct tl_token_keeper *k, uint64_t retry_after_ms,
 	tell(k, TL_TOKEN_REFRESH_FAILED, &status, reason);
 }
 
+/* Only while the old token lives, and not when time presses already. */
+static void prepare(const struct tl_token_keeper *k)
+{
+	uint64_t now_ms = tl_clock_mono_ms();
+
+	if (k->options.prepare && !k->plan.failures && now_ms < k->plan.expires_at_ms)
+		k->options.prepare(k->options.prepare_ctx,
+				   (k->plan.expires_at_ms - now_ms) / PREPARE_OF_LIFE);
+}
+
 static void attempt(struct tl_token_keeper *k)
 {
 	auto_attest_result struct tl_attest_result result = { 0 };
 	struct tl_token_status status;
 	struct tl_error err = { 0 };
 	uint64_t retry_after_ms = 0;
-	int r = tl_verifier_attest_once(k->options.verifier, k->options.sources, NULL,
-					k->options.attempt_ms, &result, &retry_after_ms, &err);
+	int r;
+
+	prepare(k);
+	if (tl_cancel_is_requested(k->options.quit))
+		return;
+	r = tl_verifier_attest_once(k->options.verifier, k->options.sources, NULL,
+				    k->options.attempt_ms, &result, &retry_after_ms, &err);
 
 	if (tl_cancel_is_requested(k->options.quit))
 		return;
 	if (r == 0)
 		r = token_take(k, &result, &status, &err);
-	if (r < 0)
+	if (r < 0) {
 		token_miss(k, retry_after_ms, &err);
-	else
-		tell(k, TL_TOKEN_REFRESHED, &status, NULL);
+		return;
+	}
+	for (size_t i = 0; k->options.warning && i < result.warnings.n; i++)
+		k->options.warning(k->options.event_ctx, result.warnings.items[i]);
+	tell(k, TL_TOKEN_REFRESHED, &status, NULL);
 }
 
 static void *keeper_main(void *arg)

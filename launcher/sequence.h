@@ -61,7 +61,8 @@ struct launch {
 	struct tl_workload *workload;
 	struct tl_tee *tee;
 	struct tl_event_list events;
-	struct token_keeping *tokens; /* NULL: no token is kept */
+	struct signature_store *signatures; /* NULL: none are asked for */
+	struct token_keeping *tokens;       /* NULL: no token is kept */
 	struct token_serving *serving;
 
 	struct report report; /* numbers and static texts; the rest is filled in by finish.c */

@@ -18,14 +18,20 @@
 #include <teelaunch/token_keeper.h>
 #include <teelaunch/verifier_client.h>
 
+#include "metadata.h"
 #include "sequence.h"
+#include "signature_store.h"
 #include "token_source.h"
 
 /* A clock that differs more from the verifier's is worth a word: tokens live an hour. */
 #define SKEW_MAX_S 60
+/* For asking all repositories for signatures; of the first token's budget at most this part. */
+#define SIGNATURES_MS        10000
+#define SIGNATURES_OF_BUDGET 3
 
 /* What lives as long as the keeper. */
 struct token_keeping {
+	struct signature_store *signatures; /* the launch's; NULL: none */
 	struct tl_cancel *quit;
 	struct token_source source;
 	struct tl_token_keeper *keeper;
@@ -83,11 +89,31 @@ static void keeper_event(void *ctx, enum tl_token_event event, const struct tl_t
 	}
 }
 
+/* In the keeper's thread. */
+static void keeper_prepare(void *ctx, uint64_t budget_ms)
+{
+	struct token_keeping *k = ctx;
+
+	if (k->signatures)
+		signature_store_refresh(k->signatures, k->source.metadata, k->quit,
+					budget_ms < SIGNATURES_MS ? budget_ms : SIGNATURES_MS);
+}
+
+/* In the keeper's thread. */
+static void keeper_warning(void *ctx, const char *words)
+{
+	(void)ctx;
+	tl_log_event(LOG_WARNING, "token.warning", "msg='%s'", TL_Q(words));
+}
+
 static int keeper_start(struct launch *l, const struct tl_attest_result *first,
 			struct tl_error *err)
 {
 	struct token_keeping *k = calloc(1, sizeof(*k));
 	struct tl_token_keeper_options options = { .dir = l->options->shared_dir,
+						   .prepare = keeper_prepare,
+						   .prepare_ctx = k,
+						   .warning = keeper_warning,
 						   .event = keeper_event };
 	int r;
 
@@ -95,6 +121,7 @@ static int keeper_start(struct launch *l, const struct tl_attest_result *first,
 		free(k);
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "token keeper");
 	}
+	k->signatures = l->signatures;
 	r = token_source_open(l, k->quit, &k->source, err);
 	if (r == 0) {
 		options.verifier = k->source.verifier;
@@ -110,10 +137,26 @@ static int keeper_start(struct launch *l, const struct tl_attest_result *first,
 	return 0;
 }
 
+/* Within the first token's budget, so that most of it is left for the verifier. */
+static void signatures_first(const struct launch *l)
+{
+	uint64_t part_ms = l->options->first_token_budget_ms / SIGNATURES_OF_BUDGET;
+
+	if (l->signatures)
+		signature_store_refresh(l->signatures, l->metadata, l->cancel,
+					part_ms < SIGNATURES_MS ? part_ms : SIGNATURES_MS);
+}
+
 static int first_token(struct launch *l, struct tl_attest_result *ret, struct tl_error *err)
 {
 	struct token_source source = { 0 };
-	int r = token_source_open_main(l, &source, err);
+	uint64_t budget_ms = l->options->first_token_budget_ms;
+	uint64_t began_ms = tl_clock_mono_ms(), took_ms;
+	int r;
+
+	signatures_first(l);
+	took_ms = tl_clock_mono_ms() - began_ms;
+	r = token_source_open_main(l, took_ms < budget_ms ? budget_ms - took_ms : 1, &source, err);
 
 	if (r == 0)
 		r = tl_verifier_attest(source.verifier, &source.sources, NULL, ret, err);
@@ -121,29 +164,17 @@ static int first_token(struct launch *l, struct tl_attest_result *ret, struct tl
 	return r;
 }
 
-int stage_token(struct launch *l, struct tl_error *err)
+static int token_begin(struct launch *l, struct tl_error *err)
 {
 	auto_attest_result struct tl_attest_result result = { 0 };
-	int r;
+	int r = first_token(l, &result, err);
 
-	if (l->spec.is_gca_refresh_disabled) {
-		tl_log_event(LOG_INFO, "token.disabled", "key=tee-disable-gca-refresh");
-		return 0;
-	}
-	if (*l->spec.gca_address && strcmp(l->options->verifier, TL_VERIFIER_URL_DEFAULT) != 0)
-		tl_log_event(LOG_WARNING, "verifier.fixed", "key=gca-service-env url='%s' msg='%s'",
-			     TL_Q(l->options->verifier), "the image names its own verifier");
-	r = first_token(l, &result, err);
+	if (r == 0)
+		r = keeper_start(l, &result, err);
 	if (r < 0)
 		return r;
-	r = keeper_start(l, &result, err);
-	if (r < 0) {
-		stage_token_undo(l); /* the first of the two files may be there */
-		return r;
-	}
 	for (size_t i = 0; i < result.warnings.n; i++)
-		tl_log_event(LOG_WARNING, "token.warning", "msg='%s'",
-			     TL_Q(result.warnings.items[i]));
+		keeper_warning(NULL, result.warnings.items[i]);
 	skew_tell(result.skew_s);
 	l->report.token.clock_skew_s = result.skew_s;
 	l->report.token.state = tl_token_state_name(TL_TOKEN_VALID);
@@ -152,6 +183,27 @@ int stage_token(struct launch *l, struct tl_error *err)
 	tl_log_event(LOG_INFO, "token.ready", "expires_in_s=%" PRId64 " attempts=%u",
 		     result.claims.exp_s - tl_clock_real_s(), result.attempts);
 	return 0;
+}
+
+int stage_token(struct launch *l, struct tl_error *err)
+{
+	int r = signature_store_new(l, &l->signatures, err);
+
+	if (r < 0)
+		return r;
+	if (l->spec.is_gca_refresh_disabled) {
+		tl_log_event(LOG_INFO, "token.disabled", "key=tee-disable-gca-refresh");
+		/* Once, for the token socket: nothing refreshes here. */
+		signatures_first(l);
+		return 0;
+	}
+	if (*l->spec.gca_address && strcmp(l->options->verifier, TL_VERIFIER_URL_DEFAULT) != 0)
+		tl_log_event(LOG_WARNING, "verifier.fixed", "key=gca-service-env url='%s' msg='%s'",
+			     TL_Q(l->options->verifier), "the image names its own verifier");
+	r = token_begin(l, err);
+	if (r < 0)
+		stage_token_undo(l); /* the first of the two files may be there */
+	return r;
 }
 
 void stage_token_undo(struct launch *l)
@@ -166,6 +218,7 @@ void stage_token_undo(struct launch *l)
 		l->report.token.clock_skew_s = last.clock_skew_s;
 		l->tokens = keeping_free(l->tokens);
 	}
+	l->signatures = signature_store_free(l->signatures);
 	if (tl_token_files_remove(l->options->shared_dir, &err) < 0)
 		tl_log_event(LOG_WARNING, "token.not_removed", "msg='%s'", TL_Q(err.msg));
 }

@@ -6,6 +6,7 @@
 #include <teelaunch/cleanup.h>
 
 #include "metadata.h"
+#include "signature_store.h"
 
 static int source_bearer(void *ctx, struct tl_secret *ret, struct tl_error *err)
 {
@@ -31,8 +32,8 @@ static int source_collect(void *ctx, const void *nonce, size_t n, struct tl_evid
 	return tl_tee_evidence(s->tee, nonce, n, ret, err);
 }
 
-static int verifier_open(struct launch *l, struct tl_cancel *cancel, struct tl_verifier **ret,
-			 struct tl_error *err)
+static int verifier_open(struct launch *l, struct tl_cancel *cancel, uint64_t budget_ms,
+			 struct tl_verifier **ret, struct tl_error *err)
 {
 	struct tl_verifier_options options = {
 		.url = l->options->verifier,
@@ -40,7 +41,7 @@ static int verifier_open(struct launch *l, struct tl_cancel *cancel, struct tl_v
 		.api = strcmp(l->options->verifier_api, "verifyAttestation") == 0
 			       ? TL_VERIFIER_ATTESTATION
 			       : TL_VERIFIER_CONFIDENTIAL_SPACE,
-		.budget_ms = l->options->first_token_budget_ms,
+		.budget_ms = budget_ms,
 		.cancel = cancel,
 	};
 	int r;
@@ -56,8 +57,8 @@ static int verifier_open(struct launch *l, struct tl_cancel *cancel, struct tl_v
 	return r < 0 ? r : tl_verifier_open_gca(&options, ret, err);
 }
 
-static int source_open(struct launch *l, struct tl_cancel *cancel, struct token_source *s,
-		       struct tl_error *err)
+static int source_open(struct launch *l, struct tl_cancel *cancel, uint64_t budget_ms,
+		       struct token_source *s, struct tl_error *err)
 {
 	s->tee = l->tee;
 	s->sources = (struct tl_attest_sources){ .bearer = source_bearer,
@@ -66,8 +67,11 @@ static int source_open(struct launch *l, struct tl_cancel *cancel, struct token_
 						 .principal_ctx = s,
 						 .n_principals = 1,
 						 .collect = source_collect,
-						 .collect_ctx = s };
-	return verifier_open(l, cancel, &s->verifier, err);
+						 .collect_ctx = s,
+						 .signatures_ctx = l->signatures };
+	if (l->signatures)
+		s->sources.signatures = signature_store_read;
+	return verifier_open(l, cancel, budget_ms, &s->verifier, err);
 }
 
 int token_source_open(struct launch *l, struct tl_cancel *cancel, struct token_source *ret,
@@ -77,13 +81,15 @@ int token_source_open(struct launch *l, struct tl_cancel *cancel, struct token_s
 
 	*ret = (struct token_source){ .is_metadata_own = true };
 	r = metadata_open(l->options->metadata_host, cancel, &ret->metadata, err);
-	return r < 0 ? r : source_open(l, cancel, ret, err);
+	/* Its verifier makes single attempts, which bring their own time. */
+	return r < 0 ? r : source_open(l, cancel, 0, ret, err);
 }
 
-int token_source_open_main(struct launch *l, struct token_source *ret, struct tl_error *err)
+int token_source_open_main(struct launch *l, uint64_t budget_ms, struct token_source *ret,
+			   struct tl_error *err)
 {
 	*ret = (struct token_source){ .metadata = l->metadata };
-	return source_open(l, l->cancel, ret, err);
+	return source_open(l, l->cancel, budget_ms, ret, err);
 }
 
 void token_source_close(struct token_source *s)

@@ -24,7 +24,9 @@ struct token_source {
  */
 int token_source_open(struct launch *l, struct tl_cancel *cancel, struct token_source *ret,
 		      struct tl_error *err);
-/** The same with the launch's own reader, for the main thread. */
-int token_source_open_main(struct launch *l, struct token_source *ret, struct tl_error *err);
+/** The same with the launch's own reader and cancellation, for the main thread. @budget_ms: for a
+ * whole tl_verifier_attest(). */
+int token_source_open_main(struct launch *l, uint64_t budget_ms, struct token_source *ret,
+			   struct tl_error *err);
 /** A source of zeros is fine. */
 void token_source_close(struct token_source *s);

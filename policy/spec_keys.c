@@ -287,7 +287,9 @@ static const struct key_row key_rows[] = {
 	  .code = TL_E_ATTRIBUTES_LIMIT,
 	  .category = "json-type" },
 	{ .doc = { "tee-signed-image-repos", "list, separated by commas", "(none)",
-		   "Where signatures of the image are. No effect in this release: a warning.",
+		   "Repositories (host/path) that are asked for cosign signatures of the image; "
+		   "the token "
+		   "lists the good ones. At most 16 are asked.",
 		   NULL },
 	  .parse = parse_list,
 	  .offset = FIELD(signed_image_repos),

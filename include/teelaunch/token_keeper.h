@@ -32,11 +32,19 @@ struct tl_token_keeper_options {
 	const char *dir;        /* of the token file; its parent exists */
 	uint64_t attempt_ms;    /* for one attempt, all its requests together; 0 = 25 s */
 	struct tl_cancel *quit; /* requested by tl_token_keeper_stop() */
+	/* Called in the keeper's thread before the first attempt of each refresh, not before it is
+	 * tried again: what the sources give may be made up to date here. Its time is not the
+	 * attempt's; it may take @budget_ms, a part of the old token's life. May be NULL. */
+	void (*prepare)(void *ctx, uint64_t budget_ms);
+	void *prepare_ctx;
+	/* Called in the keeper's thread for each of the verifier's partial errors, before the
+	 * event. May be NULL. */
+	void (*warning)(void *ctx, const char *words);
 	/* Called in the keeper's threads, after the files were written. @err: filled for
 	 * TL_TOKEN_REFRESH_FAILED, else NULL. May be NULL. */
 	void (*event)(void *ctx, enum tl_token_event event, const struct tl_token_status *status,
 		      const struct tl_error *err);
-	void *event_ctx;
+	void *event_ctx; /* of @warning, too */
 };
 
 struct tl_token_keeper;

@@ -371,7 +371,8 @@ static int document_fetch(struct tl_registry *r, struct registry_request *q, con
 static int url_build(const struct tl_registry *r, const char *kind, const char *name, char **ret,
 		     struct tl_error *err)
 {
-	/* Neither repository names nor tags and digests have a character to be encoded. */
+	/* Neither repository names nor tags and digests have a character to be encoded; a query is
+	 * encoded already. */
 	return asprintf(ret, "https://%s/v2/%s/%s/%s", r->host.authority, r->path, kind, name) < 0
 		       ? no_memory(err)
 		       : 0;
@@ -461,15 +462,17 @@ int registry_get_manifest(struct tl_registry *r, const char *tag_or_digest,
 	return 0;
 }
 
-int registry_get_small_blob(struct tl_registry *r, const struct tl_descriptor *d,
+int registry_get_small_blob(struct tl_registry *r, const struct tl_descriptor *d, const char *what,
 			    struct tl_buf *ret, struct tl_error *err)
 {
 	auto_http_response struct tl_http_response response = { 0 };
 	auto_free char *url = NULL;
 	struct tl_error own = { 0 };
+	char the[64];
 	int e;
 
 	err = err ? err : &own;
+	snprintf(the, sizeof(the), "the %s", what);
 	e = url_build(r, "blobs", d->digest, &url, err);
 	if (e < 0)
 		return e;
@@ -481,20 +484,54 @@ int registry_get_small_blob(struct tl_registry *r, const struct tl_descriptor *d
 		.deadline = tl_deadline_in(tl_clock_mono_ms(), r->limits.document_ms),
 	};
 
-	e = document_fetch(r, &q, "the configuration", &response, err);
+	e = document_fetch(r, &q, the, &response, err);
 	if (e == -EFBIG)
 		return tl_fail(err, TL_E_IMAGE_DIGEST, EBADMSG,
-			       "the registry's configuration has more than the %llu bytes that the "
+			       "the registry's %s has more than the %llu bytes that the "
 			       "manifest states",
-			       (unsigned long long)d->size_bytes);
+			       what, (unsigned long long)d->size_bytes);
 	if (e < 0)
 		return e;
 	if (response.body.len_bytes != d->size_bytes)
 		return tl_fail(err, TL_E_IMAGE_DIGEST, EBADMSG,
-			       "the registry's configuration has %zu bytes instead of %llu",
+			       "the registry's %s has %zu bytes instead of %llu", what,
 			       response.body.len_bytes, (unsigned long long)d->size_bytes);
-	e = digest_check(d->digest, response.body.data, response.body.len_bytes, "configuration",
-			 err);
+	e = digest_check(d->digest, response.body.data, response.body.len_bytes, what, err);
+	if (e < 0)
+		return e;
+	*ret = response.body;
+	tl_buf_init(&response.body, 0);
+	return 0;
+}
+
+int registry_get_referrers(struct tl_registry *r, const char *digest, const char *artifact_type,
+			   struct tl_buf *ret, struct tl_error *err)
+{
+	static const char *const headers[] = { "Accept: application/vnd.oci.image.index.v1+json",
+					       NULL };
+	auto_http_response struct tl_http_response response = { 0 };
+	auto_buf struct tl_buf query = { .max_bytes = URL_BYTES_MAX };
+	auto_free char *url = NULL;
+	struct tl_error own = { 0 };
+	int e;
+
+	err = err ? err : &own;
+	if (tl_buf_printf(&query, "%s?artifactType=", digest) < 0 ||
+	    url_encode(&query, artifact_type) < 0)
+		return no_memory(err);
+	e = url_build(r, "referrers", tl_buf_str(&query), &url, err);
+	if (e < 0)
+		return e;
+	struct registry_request q = {
+		.method = "GET",
+		.url = url,
+		.headers = headers,
+		.response_max_bytes = MANIFEST_BYTES_MAX,
+		.redirects_max = r->limits.redirects_max,
+		.deadline = tl_deadline_in(tl_clock_mono_ms(), r->limits.document_ms),
+	};
+
+	e = document_fetch(r, &q, "the list of referrers", &response, err);
 	if (e < 0)
 		return e;
 	*ret = response.body;

@@ -105,9 +105,21 @@ void registry_document_done(struct registry_document *d);
 int registry_get_manifest(struct tl_registry *registry, const char *tag_or_digest,
 			  struct registry_document *ret, struct tl_error *err);
 
-/** GET a small blob and check size and digest against @d. @ret is unchanged on failure. */
+/**
+ * GET a small blob, called @what in messages ("configuration"), and check size and digest against
+ * @d. @ret is unchanged on failure.
+ */
 int registry_get_small_blob(struct tl_registry *registry, const struct tl_descriptor *d,
-			    struct tl_buf *ret, struct tl_error *err);
+			    const char *what, struct tl_buf *ret, struct tl_error *err);
+
+/**
+ * GET the index of what refers to @digest and is of @artifact_type (OCI distribution specification
+ * 1.1, "Listing Referrers"): its first page, at most MANIFEST_BYTES_MAX bytes. A registry without
+ * this interface fails with TL_E_IMAGE_NOT_FOUND or TL_E_REGISTRY_REQUEST. The filter is a request:
+ * the answer may hold other types.
+ */
+int registry_get_referrers(struct tl_registry *registry, const char *digest,
+			   const char *artifact_type, struct tl_buf *ret, struct tl_error *err);
 
 /* What one attempt to read a blob came to. */
 struct registry_attempt {

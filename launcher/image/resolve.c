@@ -137,7 +137,8 @@ static int config_get(struct tl_registry *registry, const struct manifest *m,
 			       (unsigned long long)m->config.size_bytes, TL_IMAGE_CONFIG_BYTES_MAX);
 	if (tl_descriptor_copy(&m->config, &image->config) < 0)
 		return no_memory(err);
-	r = registry_get_small_blob(registry, &m->config, &image->config_bytes, err);
+	r = registry_get_small_blob(registry, &m->config, "configuration", &image->config_bytes,
+				    err);
 	if (r < 0)
 		return r;
 	return tl_image_config_parse((const char *)image->config_bytes.data,

@@ -46,6 +46,7 @@ FOLDERS = (
     ("attest/*", "attest"),
     ("launcher/image/manifest.*", "image_text"),
     ("launcher/image/platform.c", "image_text"),
+    ("launcher/image/signature_manifest.*", "image_text"),
     ("launcher/image/url.*", "image_text"),
     ("launcher/image/www_authenticate.*", "image_text"),
     ("launcher/image/registry_host.*", "image_text"),
