@@ -56,6 +56,22 @@ static void report_save(const struct launch *l, const char *text)
 		tl_log_event(LOG_WARNING, "report.not_saved", "msg='%s'", TL_Q(err.msg));
 }
 
+static void report_log(const struct launch *l, const char *text)
+{
+	auto_free char *entry = NULL;
+
+	if (!l->cloud_log)
+		return;
+	if (asprintf(&entry, "{\"MESSAGE\":\"" REPORT_PREFIX "%s\",\"report\":%s}",
+		     l->report.result, text) < 0) {
+		entry = NULL;
+		return;
+	}
+	cloud_log_object(l->cloud_log,
+			 strcmp(l->report.result, "success") == 0 ? LOG_INFO : LOG_ERR, entry,
+			 strlen(entry));
+}
+
 static void report_emit(struct launch *l)
 {
 	auto_free struct report_finding *findings = findings_borrow(&l->findings);
@@ -65,8 +81,10 @@ static void report_emit(struct launch *l)
 	l->report.findings = findings;
 	l->report.findings_n = findings ? l->findings.n : 0;
 	l->report.log.dropped_lines = tl_log_dropped();
-	if (report_format(&l->report, REPORT_FULL_MAX, &full) == 0)
+	if (report_format(&l->report, REPORT_FULL_MAX, &full) == 0) {
 		report_save(l, full);
+		report_log(l, full);
+	}
 	if (report_format(&l->report, REPORT_CONSOLE_MAX - sizeof(REPORT_PREFIX), &line) == 0)
 		report_print(l, line);
 	else

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <teelaunch/cleanup.h>
@@ -103,6 +104,38 @@ static void console_open(struct launch *l)
 	tl_log_set_console(l->console_fd);
 }
 
+/* A log that can't be had must not stop a launch either. */
+static void cloud_log_start(struct launch *l)
+{
+	const struct cloud_log_options options = { .url = l->options->cloud_logging,
+						   .roots = l->options->google_roots,
+						   .metadata_host = l->options->metadata_host };
+	struct tl_error err = { 0 };
+
+	if (strcmp(options.url, "off") == 0)
+		return;
+	if (cloud_log_open(&options, &l->cloud_log, &err) == 0)
+		tl_log_set_sink(cloud_log_line, l->cloud_log);
+	else
+		tl_log_event(LOG_WARNING, "cloud_log.off", "code=%s msg='%s'",
+			     tl_catalogue_find(err.code)->id, TL_Q(err.msg));
+}
+
+/* The report is in it; what becomes of the queue is said where there is still somebody to hear it.
+ */
+static void cloud_log_end(struct launch *l)
+{
+	struct cloud_log_counts counts = { 0 };
+
+	if (!l->cloud_log)
+		return;
+	tl_log_set_sink(NULL, NULL);
+	l->cloud_log = cloud_log_close(l->cloud_log, &counts);
+	tl_log_event(counts.dropped ? LOG_WARNING : LOG_INFO, "cloud_log.end",
+		     "written=%" PRIu64 " dropped=%" PRIu64 " failures=%" PRIu64, counts.written,
+		     counts.dropped, counts.failures);
+}
+
 /* A launch that can't be asked to stop by the button can still be by SIGTERM. */
 static void power_button_open(struct launch *l)
 {
@@ -150,6 +183,7 @@ int launch_run(const struct launch_options *options, struct tl_cancel *cancel)
 	int r, code;
 
 	console_open(&l);
+	cloud_log_start(&l);
 	manager_notes_open(&l.notes);
 	power_button_open(&l);
 	tl_log_event(LOG_INFO, "launch.start", "version=%s commit=%s", options->version,
@@ -162,6 +196,7 @@ int launch_run(const struct launch_options *options, struct tl_cancel *cancel)
 		r = -EIO;
 	}
 	code = launch_finish(&l, r, &err);
+	cloud_log_end(&l);
 	launch_done(&l);
 	return code;
 }

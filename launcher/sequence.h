@@ -17,6 +17,7 @@
 #include <teelaunch/launch_spec.h>
 #include <teelaunch/tee.h>
 
+#include "cloud_log.h"
 #include "disk/watch.h"
 #include "image/resolve.h"
 #include "launch.h"
@@ -35,6 +36,8 @@ struct launch {
 	struct manager_notes notes;
 	struct power_button *power_button;
 	int console_fd; /* where the log and the workload's raw output go; -1: standard error */
+
+	struct cloud_log *cloud_log; /* NULL: none */
 
 	struct machine_facts machine;
 	bool has_machine;

@@ -95,6 +95,8 @@ int stage_create(struct launch *l, struct tl_error *err)
 		.is_console_raw = l->options->is_console_raw,
 		.stdout_fd = STDOUT_FILENO,
 		.stderr_fd = STDERR_FILENO,
+		.records = l->cloud_log ? cloud_log_records : NULL,
+		.records_ctx = l->cloud_log,
 		.nofile_limit = l->machine.nofile_limit,
 		.kill = l->kill,
 		.drain_ms = l->options->drain_ms,

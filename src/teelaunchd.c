@@ -75,6 +75,14 @@ static int parse_https(const char *value, void *field)
 	return 0;
 }
 
+static int parse_cloud_logging(const char *value, void *field)
+{
+	if (strcmp(value, "off") != 0)
+		return parse_https(value, field);
+	*(const char **)field = value;
+	return 0;
+}
+
 /* A file that is missing is better noticed before a launch than half-way through it. */
 static int parse_file(const char *value, void *field)
 {
@@ -116,6 +124,10 @@ static const struct option_row run_rows[] = {
 	       "the only roots that may vouch for that registry; may be repeated"),
 	OPTION(struct arguments, "google-roots", "PEM", launch.google_roots, parse_file,
 	       "the only roots that may vouch for Google's registries [the system's]"),
+	OPTION(struct arguments, "cloud-logging", "URL|off", launch.cloud_logging,
+	       parse_cloud_logging,
+	       "Cloud Logging, for the log and redirected output "
+	       "[https://logging.googleapis.com]"),
 	OPTION(struct arguments, "console", "FILE", launch.console, NULL,
 	       "where the log and redirected output go [none: standard error]"),
 	OPTION(struct arguments, "console-output", "lines|raw", launch.is_console_raw,
@@ -201,6 +213,7 @@ static int run(const struct verb *verb, int argc, char **argv)
 			.firmware_log = "/sys/kernel/security/tpm0/binary_bios_measurements",
 			.kernel_cmdline = "/proc/cmdline",
 			.verifier = "https://confidentialcomputing.googleapis.com",
+			.cloud_logging = "https://logging.googleapis.com",
 			.verifier_api = "verifyConfidentialSpace",
 			.shared_dir = "/tmp/container_launcher",
 			.state_dir = "/run/teelaunch",

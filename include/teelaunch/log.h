@@ -19,6 +19,12 @@ void tl_log_set_level(int level);
 /** Also write every line to @fd (borrowed; -1 = none). A console that blocks or fails loses lines,
  * counted. */
 void tl_log_set_console(int fd);
+/**
+ * Also give every line to @line: without time and level, escaped, and cut. It must not block, and
+ * may be called from any thread; not any more once this was called with NULL.
+ */
+void tl_log_set_sink(void (*line)(void *ctx, int level, const char *event, const char *text),
+		     void *ctx);
 /** Lines that a sink did not take. */
 unsigned long tl_log_dropped(void);
 

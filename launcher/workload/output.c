@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include <teelaunch/cleanup.h>
@@ -30,6 +31,7 @@ enum { STDOUT, STDERR, STREAMS };
 
 static const char *const names[STREAMS] = { "stdout", "stderr" };
 static const char *const severities[STREAMS] = { "INFO", "ERROR" };
+static const int levels[STREAMS] = { LOG_INFO, LOG_ERR };
 static const char *const prefixes[STREAMS] = { OUTPUT_PREFIX, OUTPUT_PREFIX_STDERR };
 
 struct stream {
@@ -47,6 +49,8 @@ struct output {
 	struct stream streams[STREAMS];
 	struct sink console;
 	bool is_console_raw;
+	void (*records)(void *ctx, int level, const char *lines, size_t n);
+	void *records_ctx;
 	struct tl_buf encoded;
 	uint64_t bytes, lines;
 	int wake_fd;
@@ -97,6 +101,8 @@ int output_open(const struct output_config *config, struct output **ret, struct 
 	tl_buf_init(&o->encoded,
 		    LINE_BYTES_MAX * JSON_LINES_GROWTH + READ_BYTES * JSON_LINES_OVERHEAD);
 	o->is_console_raw = config->is_console_raw;
+	o->records = config->records;
+	o->records_ctx = config->records_ctx;
 	for (int i = 0; i < STREAMS; i++)
 		o->streams[i].fd = -1;
 	sink_open(&o->console, config->console_fd, !config->is_console_raw);
@@ -149,9 +155,14 @@ static void lines_emit(struct output *o, int i, bool is_flush)
 	if (n == 0)
 		return;
 	tl_buf_reset(&o->encoded);
-	if (s->json.fd >= 0)
-		encoded_write(o, &s->json,
-			      json_lines_encode(severities[i], s->line, n, &o->encoded), n);
+	if (s->json.fd >= 0 || o->records) {
+		int r = json_lines_encode(severities[i], s->line, n, &o->encoded);
+
+		if (r == 0 && o->records)
+			o->records(o->records_ctx, levels[i], tl_buf_str(&o->encoded),
+				   o->encoded.len_bytes);
+		encoded_write(o, &s->json, r, n);
+	}
 	if (is_console_lines(o))
 		encoded_write(o, &o->console,
 			      console_lines_encode(prefixes[i], s->line, n, &o->encoded), n);
@@ -202,7 +213,7 @@ static void stream_relay(struct output *o, int i)
 		o->lines += count_lines(o->chunk, (size_t)n);
 		if (o->is_console_raw)
 			sink_write(&o->console, o->chunk, (size_t)n);
-		if (s->json.fd >= 0 || is_console_lines(o))
+		if (s->json.fd >= 0 || o->records || is_console_lines(o))
 			lines_feed(o, i, o->chunk, (size_t)n);
 		return;
 	}

@@ -21,6 +21,9 @@ struct output_config {
 	bool is_console_raw; /* bytes as they come; else lines behind a prefix (console_lines.h) */
 	int stdout_fd;
 	int stderr_fd;
+	/* Where JSON lines go as well, of a syslog level; never blocks. NULL: nowhere. */
+	void (*records)(void *ctx, int level, const char *lines, size_t n);
+	void *records_ctx;
 };
 
 struct output_stats {

@@ -167,6 +167,8 @@ static int output_make(struct tl_workload *w, struct tl_error *err)
 		.is_console_raw = w->config.is_console_raw,
 		.stdout_fd = is_json ? w->config.stdout_fd : -1,
 		.stderr_fd = is_json ? w->config.stderr_fd : -1,
+		.records = is_json ? w->config.records : NULL,
+		.records_ctx = w->config.records_ctx,
 	};
 
 	return mode == TL_LOG_NOWHERE ? 0 : output_open(&config, &w->output, err);

@@ -41,6 +41,8 @@ struct tl_workload_config {
 	bool is_console_raw;    /* as it comes, not as lines behind a prefix */
 	int stdout_fd;          /* JSON lines of severity INFO; -1 = none */
 	int stderr_fd;          /* JSON lines of severity ERROR; -1 = none */
+	void (*records)(void *ctx, int level, const char *lines, size_t n); /* as output.h says */
+	void *records_ctx;
 	uint64_t nofile_limit;  /* most open files that can be given; 0 = 131072 */
 	uint64_t drain_ms;      /* for the last output after the end; 0 = 10000 */
 	uint64_t kill_grace_ms; /* SIGKILL so long after SIGTERM; 0 = never */

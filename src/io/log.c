@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -23,6 +24,10 @@
 static atomic_int log_level = LOG_INFO;
 static atomic_int console_fd = -1;
 static atomic_ulong dropped;
+/* Held while the sink is called, so that it isn't afterwards. */
+static pthread_rwlock_t sink_lock = PTHREAD_RWLOCK_INITIALIZER;
+static void (*sink_line)(void *ctx, int level, const char *event, const char *text);
+static void *sink_ctx;
 
 void tl_log_set_level(int level)
 {
@@ -32,6 +37,15 @@ void tl_log_set_level(int level)
 void tl_log_set_console(int fd)
 {
 	console_fd = fd;
+}
+
+void tl_log_set_sink(void (*line)(void *ctx, int level, const char *event, const char *text),
+		     void *ctx)
+{
+	pthread_rwlock_wrlock(&sink_lock);
+	sink_line = line;
+	sink_ctx = ctx;
+	pthread_rwlock_unlock(&sink_lock);
 }
 
 unsigned long tl_log_dropped(void)
@@ -155,4 +169,8 @@ void tl_log_event(int level, const char *event, const char *fmt, ...)
 
 		write_line(fd, on_console, 4);
 	}
+	pthread_rwlock_rdlock(&sink_lock);
+	if (sink_line)
+		sink_line(sink_ctx, level, event, text);
+	pthread_rwlock_unlock(&sink_lock);
 }

@@ -17,7 +17,7 @@ from disk_world import BASE, GIB, code, machine, set_up, unmount
 
 BLOCK = 4096
 FAR = 600 << 20  # far from what ext4 has written
-RUN = "GCE_METADATA_HOST=127.0.0.1:8080 teelaunchd run --root any --firewall off --disk protected"
+RUN = "GCE_METADATA_HOST=127.0.0.1:8080 teelaunchd run --root any --firewall off --cloud-logging off --disk protected"
 
 
 def boot(g, tags="memory"):

@@ -27,7 +27,7 @@ exec /usr/lib/systemd/systemd"""
 DEFAULT_TARGET = b"[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\n"
 # A launch that reaches "metadata" and stays there: somebody listens, and says nothing.
 WAITING = ("[Service]\nEnvironment=GCE_METADATA_HOST=127.0.0.1:8080\nExecStart=\n"
-           "ExecStart=/usr/sbin/teelaunchd run --root any --firewall off --disk unprotected --console /dev/console\n"
+           "ExecStart=/usr/sbin/teelaunchd run --root any --firewall off --cloud-logging off --disk unprotected --console /dev/console\n"
            "[Unit]\nWants=silent.service\nAfter=silent.service\n")
 SILENT = b"[Service]\nExecStart=/usr/bin/busybox nc -ll -p 8080 -e /usr/bin/busybox sleep 1000\n"
 

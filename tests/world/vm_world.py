@@ -60,7 +60,8 @@ def unit_command():
 def overlay(folder, extra_options=()):
     """Files that make an image trust this world's registry and verifier, and nobody else's."""
     options = ["--verifier", "https://%s:%d" % (HOST, VERIFIER_PORT), "--verifier-roots", ROOTS,
-               "--registry-roots", "%s:%d=%s" % (HOST, REGISTRY_PORT, ROOTS), *extra_options]
+               "--registry-roots", "%s:%d=%s" % (HOST, REGISTRY_PORT, ROOTS), "--cloud-logging", "off",
+               *extra_options]
     drop_in = os.path.join(folder, "etc/systemd/system/teelaunchd.service.d/world.conf")
     os.makedirs(os.path.dirname(drop_in))
     parts.write(drop_in, "# The demo's and the tests' world instead of the cloud.\n[Service]\nExecStart=\n"

@@ -302,7 +302,8 @@ class World:
                 "--kernel-cmdline", self.tpm.file("cmdline"),
                 "--verifier", self.verifier.url, "--verifier-roots", self.verifier.ca,
                 "--registry-roots", "%s=%s" % (self.registry.host, self.registry.ca),
-                "--disk", "unprotected", "--root", "any", "--firewall", "off"]
+                "--disk", "unprotected", "--root", "any", "--firewall", "off",
+                "--cloud-logging", "off"]
 
     def launch_start(self, attributes, hardened=True, options=(), before=(), env=None):
         """Boot, and start teelaunchd with these attributes in the metadata."""

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cloud_entry.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+
+#include <teelaunch/cleanup.h>
+#include <teelaunch/str.h>
+
+/* As the reference's entries are named, so that filters stay. */
+#define LOG_NAME "confidential-space-launcher"
+/* Every reader of JSON takes it exactly: below 2^53. */
+#define NUMBER_MAX UINT64_C(999999999999999)
+#define KEY_CHARS  "abcdefghijklmnopqrstuvwxyz0123456789_"
+
+const char *cloud_severity(int level)
+{
+	if (level <= LOG_ERR)
+		return "ERROR";
+	if (level == LOG_WARNING)
+		return "WARNING";
+	return level == LOG_DEBUG ? "DEBUG" : "INFO";
+}
+
+/* The value at @from: up to a space, or in quotes with ' and \ escaped. *@ret_end is behind it. */
+static char *value_copy(const char *from, const char **ret_end)
+{
+	bool is_quoted = *from == '\'';
+	char *value = malloc(strlen(from) + 1);
+	size_t n = 0;
+
+	if (!value)
+		return NULL;
+	if (is_quoted)
+		from++;
+	while (*from && *from != (is_quoted ? '\'' : ' ')) {
+		if (is_quoted && *from == '\\' && (from[1] == '\'' || from[1] == '\\'))
+			from++;
+		value[n++] = *from++;
+	}
+	value[n] = '\0';
+	*ret_end = from + (is_quoted && *from);
+	return value;
+}
+
+static json_t *value_json(const char *value)
+{
+	uint64_t number;
+
+	if ((*value != '0' || !value[1]) && tl_str_parse_u64(value, NUMBER_MAX, &number) == 0)
+		return json_integer((json_int_t)number);
+	return json_string(value);
+}
+
+/* What isn't key=value, as the rest of a line that was cut, is in MESSAGE alone. */
+static int fields_add(json_t *payload, const char *text)
+{
+	while (*text) {
+		auto_free char *key = NULL;
+		auto_free char *value = NULL;
+		size_t key_n = strspn(text, KEY_CHARS);
+
+		if (key_n == 0 || text[key_n] != '=') {
+			text += strcspn(text, " ");
+			text += *text == ' ';
+			continue;
+		}
+		key = strndup(text, key_n);
+		value = value_copy(text + key_n + 1, &text);
+		if (!key || !value || json_object_set_new(payload, key, value_json(value)) < 0)
+			return -ENOMEM;
+		text += *text == ' ';
+	}
+	return 0;
+}
+
+char *cloud_payload_of_line(const char *event, const char *text)
+{
+	auto_free char *message = NULL;
+	json_auto_t *payload = NULL;
+
+	if (asprintf(&message, "%s%s%s", event, *text ? " " : "", text) < 0) {
+		message = NULL;
+		return NULL;
+	}
+	payload = json_pack("{ss ss}", "MESSAGE", message, "event", event);
+	if (!payload || fields_add(payload, text) < 0)
+		return NULL;
+	return json_dumps(payload, JSON_COMPACT);
+}
+
+/* A value of metadata: the operator's word, so nothing about it is believed. */
+static int string_append(struct tl_buf *b, const char *s)
+{
+	json_auto_t *string = json_string(s);
+	auto_free char *text = string ? json_dumps(string, JSON_ENCODE_ANY) : NULL;
+
+	return text ? tl_buf_append_str(b, text) : -EINVAL;
+}
+
+static int member_append(struct tl_buf *b, const char *before, const char *value)
+{
+	int r = tl_buf_append_str(b, before);
+
+	return r < 0 ? r : string_append(b, value);
+}
+
+int cloud_request_begin(const struct cloud_place *place, struct tl_buf *b)
+{
+	auto_free char *name = NULL;
+	int r;
+
+	if (asprintf(&name, "projects/%s/logs/" LOG_NAME, place->project) < 0) {
+		name = NULL;
+		return -ENOMEM;
+	}
+	r = member_append(b, "{\"partialSuccess\":true,\"logName\":", name);
+	if (r == 0)
+		r = member_append(
+			b, ",\"resource\":{\"type\":\"gce_instance\",\"labels\":{\"project_id\":",
+			place->project);
+	if (r == 0)
+		r = member_append(b, ",\"instance_id\":", place->instance_id);
+	if (r == 0)
+		r = member_append(b, ",\"zone\":", place->zone);
+	return r < 0 ? r : tl_buf_append_str(b, "}},\"entries\":[");
+}
+
+static int time_append(struct tl_buf *b, int64_t time_ms)
+{
+	time_t s = (time_t)(time_ms / 1000);
+	char text[32];
+	struct tm tm;
+
+	gmtime_r(&s, &tm);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+	return tl_buf_printf(b, "{\"timestamp\":\"%s.%03dZ\"", text, (int)(time_ms % 1000));
+}
+
+static int entry_append(const struct cloud_place *place, const struct cloud_stamp *stamp,
+			const char *payload, size_t n, struct tl_buf *b)
+{
+	int r = time_append(b, stamp->time_ms);
+
+	if (r == 0)
+		r = tl_buf_printf(
+			b, ",\"severity\":\"%s\",\"insertId\":\"%016" PRIx64 "-%" PRIu64 "\"",
+			stamp->severity, stamp->run, stamp->number);
+	if (r == 0)
+		r = member_append(b, ",\"jsonPayload\":{\"_HOSTNAME\":", place->instance_name);
+	if (r == 0 && n > 2)
+		r = tl_buf_append_str(b, ",");
+	if (r == 0)
+		r = tl_buf_append(b, payload + 1, n - 1);
+	return r < 0 ? r : tl_buf_append_str(b, "}");
+}
+
+int cloud_entry_append(const struct cloud_place *place, const struct cloud_stamp *stamp,
+		       const char *payload, size_t n, bool is_first, struct tl_buf *b)
+{
+	size_t before = b->len_bytes;
+	int r = 0;
+
+	if (n < 2 || payload[0] != '{' || payload[n - 1] != '}')
+		return -EINVAL;
+	if (!is_first)
+		r = tl_buf_append_str(b, ",");
+	if (r == 0)
+		r = entry_append(place, stamp, payload, n, b);
+	if (r < 0 && b->data) {
+		b->len_bytes = before;
+		b->data[before] = '\0';
+	}
+	return r;
+}
+
+int cloud_request_end(struct tl_buf *b)
+{
+	return tl_buf_append_str(b, "]}");
+}
