@@ -25,6 +25,7 @@
 #define CHALLENGE_TTL_S_MAX     3600
 #define TOKEN_TTL_S_DEFAULT     3600
 #define TOKEN_TTL_S_MAX         86400
+#define THREADS_MAX             64
 
 struct settings {
 	struct verifier_options verifier;
@@ -37,7 +38,7 @@ struct settings {
 enum option_kind {
 	OPTION_TEXT, /* const char * */
 	OPTION_LIST, /* struct tl_strv; may be given again */
-	OPTION_SECONDS,
+	OPTION_NUMBER,
 	OPTION_FLAG,
 };
 
@@ -46,7 +47,7 @@ struct option_row {
 	const char *value; /* as the help shows it; NULL: a flag */
 	enum option_kind kind;
 	size_t offset;
-	uint64_t max; /* of seconds */
+	uint64_t max; /* of numbers */
 	const char *help;
 };
 
@@ -77,12 +78,15 @@ static const struct option_row rows[] = {
 	{ "reference", "FILE", OPTION_LIST, AT(verifier.references), 0,
 	  ".measurements.json of an image that may boot; any other is refused (which image booted "
 	  "isn't judged)" },
-	{ "challenge-key", "FILE", OPTION_TEXT, AT(verifier.challenge_key), 0,
-	  "32 bytes or more that all replicas share (random, for this process alone)" },
-	{ "challenge-ttl-s", "N", OPTION_SECONDS, AT(verifier.challenge_ttl_s), CHALLENGE_TTL_S_MAX,
+	{ "challenge-key", "FILE", OPTION_LIST, AT(verifier.challenge_keys), 0,
+	  "32 bytes or more that all replicas share; the first makes challenges, all are accepted "
+	  "(random, for this process alone)" },
+	{ "challenge-ttl-s", "N", OPTION_NUMBER, AT(verifier.challenge_ttl_s), CHALLENGE_TTL_S_MAX,
 	  "life of a challenge (300)" },
-	{ "token-ttl-s", "N", OPTION_SECONDS, AT(verifier.token_ttl_s), TOKEN_TTL_S_MAX,
+	{ "token-ttl-s", "N", OPTION_NUMBER, AT(verifier.token_ttl_s), TOKEN_TTL_S_MAX,
 	  "life of a token (3600)" },
+	{ "threads", "N", OPTION_NUMBER, AT(verifier.threads), THREADS_MAX,
+	  "that serve (as many as processors)" },
 	{ "swname", "TEXT", OPTION_TEXT, AT(verifier.swname), 0,
 	  "claim swname; the family of software that the images belong to (" SWNAME_DEFAULT ")" },
 	{ "swversion", "TEXT", OPTION_TEXT, AT(verifier.swversion), 0,
@@ -127,7 +131,7 @@ static int option_set(struct settings *s, const struct option_row *row, const ch
 		if (tl_strv_add(field, value) == 0)
 			return 0;
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for options");
-	case OPTION_SECONDS:
+	case OPTION_NUMBER:
 		if (tl_str_parse_u64(value, row->max, field) == 0 && *(uint64_t *)field > 0)
 			return 0;
 		return tl_fail(err, TL_E_USAGE, EINVAL, "--%s '%s' must be 1 to %" PRIu64,
@@ -212,31 +216,50 @@ static int port_write(const char *path, uint16_t port, struct tl_error *err)
 	return tl_file_replace(dir, basename(name_copy), text, strlen(text), 0644, err);
 }
 
-/* The serving thread must not take the signals: they are blocked before it starts. */
+/* Whatever is wrong with the files, the verifier goes on with what it has. */
+static void reload(const struct settings *s, struct verifier *v)
+{
+	struct tl_error err = { 0 };
+	char kid[VERIFIER_KID_MAX];
+	int r = verifier_reload(v, &s->verifier, &err);
+
+	verifier_kid(v, kid);
+	if (r == 0)
+		tl_log_event(LOG_INFO, "verifier.reloaded", "kid='%s'", kid);
+	else
+		tl_log_event(LOG_ERR, "verifier.reload-failed", "kid='%s' code=%s reason='%s'", kid,
+			     tl_catalogue_find(err.code)->id, err.msg);
+}
+
+/* The serving threads must not take the signals: they are blocked before those start. */
 static int serve(const struct settings *s, struct tl_error *err)
 {
 	auto_verifier_service struct verifier *v = NULL;
-	sigset_t ends;
+	char kid[VERIFIER_KID_MAX];
+	sigset_t signals;
 	int sig = 0;
 	int r;
 
-	(void)sigemptyset(&ends);
-	(void)sigaddset(&ends, SIGTERM);
-	(void)sigaddset(&ends, SIGINT);
-	(void)sigprocmask(SIG_BLOCK, &ends, NULL);
+	(void)sigemptyset(&signals);
+	(void)sigaddset(&signals, SIGTERM);
+	(void)sigaddset(&signals, SIGINT);
+	(void)sigaddset(&signals, SIGHUP);
+	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
 	r = verifier_start(&s->verifier, &v, err);
 	if (r == 0 && s->port_file)
 		r = port_write(s->port_file, verifier_port(v), err);
 	if (r < 0)
 		return r;
+	verifier_kid(v, kid);
 	tl_log_event(LOG_INFO, "verifier.serving",
-		     "listen='%s' port=%u callers=%s identity=%s references=%zu",
-		     s->verifier.listen, (unsigned int)verifier_port(v),
+		     "listen='%s' port=%u kid='%s' callers=%s identity=%s references=%zu",
+		     s->verifier.listen, (unsigned int)verifier_port(v), kid,
 		     s->verifier.callers ? "checked" : "unchecked",
 		     s->verifier.identity_jwks ? "checked" : "ignored", s->verifier.references.n);
-	while (sigwait(&ends, &sig) == EINTR)
-		continue;
+	while (sigwait(&signals, &sig) != 0 || sig == SIGHUP)
+		if (sig == SIGHUP)
+			reload(s, v);
 	tl_log_event(LOG_INFO, "verifier.ending", "signal=%d", sig);
 	return 0;
 }
@@ -274,5 +297,6 @@ int main(int argc, char **argv)
 	tl_strv_done(&s.verifier.ak_roots);
 	tl_strv_done(&s.verifier.ak_intermediates);
 	tl_strv_done(&s.verifier.references);
+	tl_strv_done(&s.verifier.challenge_keys);
 	return r < 0 ? 1 : 0;
 }

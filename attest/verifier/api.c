@@ -30,8 +30,8 @@ struct route {
 	const char *suffix;  /* what stands between the two is a resource name; NULL: prefix only */
 	bool has_challenge;  /* the resource is a challenge's, not a location's */
 	bool is_for_callers; /* needs a known caller, if callers are checked */
-	int (*serve)(struct api *api, const struct api_request *req, const struct resource *res,
-		     struct api_reply *ret, struct tl_error *err);
+	int (*serve)(const struct api *api, const struct api_request *req,
+		     const struct resource *res, struct api_reply *ret, struct tl_error *err);
 };
 
 /* Takes over @consume_body. */
@@ -48,8 +48,8 @@ static int reply_json(json_t *consume_body, const char *cache, struct api_reply 
 	return 0;
 }
 
-static int serve_health(struct api *api, const struct api_request *req, const struct resource *res,
-			struct api_reply *ret, struct tl_error *err)
+static int serve_health(const struct api *api, const struct api_request *req,
+			const struct resource *res, struct api_reply *ret, struct tl_error *err)
 {
 	(void)api;
 	(void)req;
@@ -57,8 +57,8 @@ static int serve_health(struct api *api, const struct api_request *req, const st
 	return reply_json(json_pack("{s:s}", "status", "ok"), NO_STORE, ret, err);
 }
 
-static int serve_jwks(struct api *api, const struct api_request *req, const struct resource *res,
-		      struct api_reply *ret, struct tl_error *err)
+static int serve_jwks(const struct api *api, const struct api_request *req,
+		      const struct resource *res, struct api_reply *ret, struct tl_error *err)
 {
 	(void)req;
 	(void)res;
@@ -66,7 +66,7 @@ static int serve_jwks(struct api *api, const struct api_request *req, const stru
 }
 
 /* OpenID Connect Discovery 1.0, section 3: what applies to an issuer without any login. */
-static int serve_discovery(struct api *api, const struct api_request *req,
+static int serve_discovery(const struct api *api, const struct api_request *req,
 			   const struct resource *res, struct api_reply *ret, struct tl_error *err)
 {
 	json_t *uri = json_sprintf("%s" JWKS_PATH, api->claims.issuer);
@@ -84,7 +84,7 @@ static int serve_discovery(struct api *api, const struct api_request *req,
 		CACHE_DOCUMENT, ret, err);
 }
 
-static int serve_location(struct api *api, const struct api_request *req,
+static int serve_location(const struct api *api, const struct api_request *req,
 			  const struct resource *res, struct api_reply *ret, struct tl_error *err)
 {
 	json_t *name = json_sprintf("projects/%s/locations/%s", res->project, res->location);
@@ -111,7 +111,7 @@ static json_t *name_json(const struct resource *res)
 			    res->challenge);
 }
 
-static int serve_challenge(struct api *api, const struct api_request *req,
+static int serve_challenge(const struct api *api, const struct api_request *req,
 			   const struct resource *res, struct api_reply *ret, struct tl_error *err)
 {
 	uint8_t nonce[CHALLENGE_NONCE_BYTES];
@@ -157,7 +157,7 @@ static json_t *partial_errors(const struct api *api, const struct verify_request
 	return list;
 }
 
-static int token_issue(struct api *api, const struct verify_request *req,
+static int token_issue(const struct api *api, const struct verify_request *req,
 		       const struct checked_evidence *ev, int64_t now_s, const char *field,
 		       struct api_reply *ret, struct tl_error *err)
 {
@@ -213,7 +213,7 @@ static void decision_report(const struct api *api, const struct refusals *refusa
 
 /* Before the challenge is spent: can the wanted token be issued at all? The body may name the
  * challenge too; then it must be the one of the path. */
-static int challenge_check(struct api *api, const struct api_request *req,
+static int challenge_check(const struct api *api, const struct api_request *req,
 			   const struct resource *res, const struct verify_request *body,
 			   const char *name, uint8_t ret_nonce[CHALLENGE_NONCE_BYTES],
 			   struct tl_error *err)
@@ -231,7 +231,7 @@ static int challenge_check(struct api *api, const struct api_request *req,
 	return challenge_redeem(api->minter, req->now_s, res, ret_nonce, err);
 }
 
-static int verify(struct api *api, const struct api_request *req, const struct resource *res,
+static int verify(const struct api *api, const struct api_request *req, const struct resource *res,
 		  enum request_kind kind, const char *field, struct api_reply *ret,
 		  struct tl_error *err)
 {
@@ -260,14 +260,14 @@ static int verify(struct api *api, const struct api_request *req, const struct r
 	return token_issue(api, body, &ev, req->now_s, field, ret, err);
 }
 
-static int serve_verify_space(struct api *api, const struct api_request *req,
+static int serve_verify_space(const struct api *api, const struct api_request *req,
 			      const struct resource *res, struct api_reply *ret,
 			      struct tl_error *err)
 {
 	return verify(api, req, res, REQUEST_CONFIDENTIAL_SPACE, "attestationToken", ret, err);
 }
 
-static int serve_verify_attestation(struct api *api, const struct api_request *req,
+static int serve_verify_attestation(const struct api *api, const struct api_request *req,
 				    const struct resource *res, struct api_reply *ret,
 				    struct tl_error *err)
 {
@@ -319,7 +319,7 @@ static int caller_check(const struct api *api, const char *authorization, struct
 			       "caller's");
 }
 
-static int dispatch(struct api *api, const struct api_request *req, struct api_reply *ret,
+static int dispatch(const struct api *api, const struct api_request *req, struct api_reply *ret,
 		    struct tl_error *err)
 {
 	bool is_known_path = false;
@@ -342,7 +342,7 @@ static int dispatch(struct api *api, const struct api_request *req, struct api_r
 		       req->path, is_known_path ? "; the path is, with another method" : "");
 }
 
-void api_handle(struct api *api, const struct api_request *req, struct api_reply *ret)
+void api_handle(const struct api *api, const struct api_request *req, struct api_reply *ret)
 {
 	struct tl_error err = { 0 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The REST API as a table of routes: a request in, a reply out. Knows no socket; not thread-safe
- * (it remembers used challenges).
+ * The REST API as a table of routes: a request in, a reply out. Knows no socket. Thread-safe: all
+ * of it is read-only but the minter, which locks what it remembers.
  *
  *   GET  /v1/projects/P/locations/R               any project and location exist
  *   POST /v1/projects/P/locations/R/challenges
@@ -35,7 +35,7 @@ struct api_callers {
 
 /* Everything is borrowed. */
 struct api {
-	struct challenge_minter *minter;
+	const struct challenge_minter *minter;
 	uint64_t challenge_ttl_s;
 	struct evidence_rules rules;
 	struct claims_options claims;
@@ -66,7 +66,7 @@ void api_reply_done(struct api_reply *r); /* wipes */
 #define auto_api_reply __attribute__((cleanup(api_reply_done)))
 
 /** Always fills @ret; owned by the caller. On lack of memory the body may be NULL. */
-void api_handle(struct api *api, const struct api_request *req, struct api_reply *ret);
+void api_handle(const struct api *api, const struct api_request *req, struct api_reply *ret);
 
 /** The reply for a failure that happened before there was a whole request. */
 void api_fail(const struct tl_error *err, struct api_reply *ret);

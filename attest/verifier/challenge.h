@@ -7,6 +7,9 @@
  *   MAC   = HMAC-SHA256(key, "teelaunch challenge 1" | project | location | the bytes before it)
  *   nonce = HMAC-SHA256(key, "teelaunch nonce 1" | id's bytes), 32 bytes
  *
+ * Several keys can be in force: the first makes challenges, all are accepted, so that keys change
+ * while replicas with the old and the new files answer each other's challenges.
+ *
  * Single use is NOT enforced across replicas: each replica remembers the challenges it saw itself,
  * a bounded number of them, the oldest forgotten first. That is sound, because presenting evidence
  * twice within a challenge's short life proves nothing new: the nonce still shows that the TPM made
@@ -25,19 +28,30 @@
 
 #define CHALLENGE_NONCE_BYTES   32
 #define CHALLENGE_KEY_BYTES_MIN 32
+#define CHALLENGE_KEYS_MAX      4
 #define CHALLENGE_TTL_S_DEFAULT 300
 #define CHALLENGE_TTL_S_MAX     3600
 /* What one replica remembers: some 100 verifications a second over the default life time. */
 #define CHALLENGE_USED_MAX 32768
 
-struct challenge_minter; /* not thread-safe */
+/* Thread-safe: the keys never change, and what was presented is remembered under a lock. */
+struct challenge_minter;
 
 /**
- * @key       copied; at least CHALLENGE_KEY_BYTES_MIN bytes. NULL = random, for this process alone
- * @used_max  how many presented challenges are remembered, at least 1
+ * @keys      copied; each of at least CHALLENGE_KEY_BYTES_MIN bytes; the first makes challenges
+ * @keys_n    0 = one random key, for this process alone; at most CHALLENGE_KEYS_MAX
+ * @used_max  how many presented challenges are remembered, at least 1. From 16 on they are kept in
+ *            groups of 16 by chance, so a full memory forgets some a little early.
  */
-int challenge_minter_new(const struct tl_secret *key, uint64_t ttl_s, size_t used_max,
-			 struct challenge_minter **ret, struct tl_error *err);
+int challenge_minter_new(const struct tl_secret *keys, size_t keys_n, uint64_t ttl_s,
+			 size_t used_max, struct challenge_minter **ret, struct tl_error *err);
+/**
+ * The same with other keys; @old and the new one share what they remember, and either may go first.
+ * @keys_n  0 = the keys of @old
+ */
+int challenge_minter_renew(const struct challenge_minter *old, const struct tl_secret *keys,
+			   size_t keys_n, uint64_t ttl_s, struct challenge_minter **ret,
+			   struct tl_error *err);
 struct challenge_minter *challenge_minter_free(struct challenge_minter *m);
 static inline void challenge_minter_freep(struct challenge_minter **m)
 {
@@ -59,5 +73,5 @@ int challenge_issue(const struct challenge_minter *m, int64_t now_s, const struc
  * Returns 0, or -EACCES with TL_E_VERIFY_CHALLENGE_FORGED, _EXPIRED or _USED. MACs are compared in
  * constant time. @ret_nonce is set on success only.
  */
-int challenge_redeem(struct challenge_minter *m, int64_t now_s, const struct resource *name,
+int challenge_redeem(const struct challenge_minter *m, int64_t now_s, const struct resource *name,
 		     uint8_t ret_nonce[CHALLENGE_NONCE_BYTES], struct tl_error *err);

@@ -16,11 +16,12 @@
 #include <teelaunch/deadline.h>
 
 #define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.2:+VERS-TLS1.3"
-#define BACKLOG        64
+#define BACKLOG        1024
 
 struct server {
 	struct MHD_Daemon *daemon;
-	struct api *api;
+	void (*handle)(void *ctx, const struct api_request *req, struct api_reply *ret);
+	void *ctx;
 };
 
 /* One request under way. */
@@ -182,7 +183,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const cha
 	req.body = x->body.data ? (const void *)x->body.data : "";
 	req.body_n = x->body.len_bytes;
 	req.now_s = tl_clock_real_s();
-	api_handle(s->api, &req, &reply);
+	s->handle(s->ctx, &req, &reply);
 	return reply_send(c, &reply);
 }
 
@@ -201,7 +202,9 @@ static void on_completed(void *ctx, struct MHD_Connection *c, void **state,
 }
 
 int server_start(int consume_fd, const struct tl_secret *cert, const struct tl_secret *key,
-		 struct api *api, struct server **ret, struct tl_error *err)
+		 unsigned int threads,
+		 void (*handle)(void *ctx, const struct api_request *req, struct api_reply *ret),
+		 void *ctx, struct server **ret, struct tl_error *err)
 {
 	struct server *s = calloc(1, sizeof(*s));
 
@@ -209,7 +212,8 @@ int server_start(int consume_fd, const struct tl_secret *cert, const struct tl_s
 		close(consume_fd);
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for the server");
 	}
-	s->api = api;
+	s->handle = handle;
+	s->ctx = ctx;
 	s->daemon = MHD_start_daemon(
 		MHD_USE_TLS | MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL,
 		on_request, s, MHD_OPTION_LISTEN_SOCKET, consume_fd, MHD_OPTION_HTTPS_MEM_CERT,
@@ -217,7 +221,8 @@ int server_start(int consume_fd, const struct tl_secret *cert, const struct tl_s
 		TLS_PRIORITIES, MHD_OPTION_CONNECTION_LIMIT, (unsigned int)SERVER_CONNECTIONS_MAX,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)SERVER_IDLE_S,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)SERVER_HEADER_MAX,
-		MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_THREAD_POOL_SIZE,
+		threads > 1 ? threads : 0U, MHD_OPTION_END);
 	if (!s->daemon) {
 		free(s);
 		close(consume_fd);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The API over TLS: the only user of libmicrohttpd. One thread, non-blocking sockets.
+ * HTTP over TLS: the only user of libmicrohttpd. Some threads, non-blocking sockets; a connection
+ * stays with its thread.
  * Limits: body REQUEST_BODY_MAX, header and line 32 KiB, SERVER_CONNECTIONS_MAX connections,
  * SERVER_IDLE_S of silence, SERVER_REQUEST_S for one request's body. TLS 1.2 is the least.
  */
@@ -24,12 +25,17 @@
  */
 int server_listen(const char *listen, int *ret_fd, uint16_t *ret_port, struct tl_error *err);
 
+#define SERVER_THREADS_MAX 64
+
 struct server;
 /**
  * @consume_fd  listening socket; taken over in any case
  * @cert, @key  PEM; borrowed until server_stop()
- * @api         borrowed until server_stop(); used by the serving thread alone
+ * @threads     1 to SERVER_THREADS_MAX
+ * @handle      answers a request, on any of the threads
  */
 int server_start(int consume_fd, const struct tl_secret *cert, const struct tl_secret *key,
-		 struct api *api, struct server **ret, struct tl_error *err);
+		 unsigned int threads,
+		 void (*handle)(void *ctx, const struct api_request *req, struct api_reply *ret),
+		 void *ctx, struct server **ret, struct tl_error *err);
 struct server *server_stop(struct server *s);

@@ -3,7 +3,7 @@
  * The verifier as a service: the Confidential Computing REST API (v1) over TLS, with discovery
  * document and key set. docs/verifier.md says what it checks, and what it does not.
  *
- * One thread serves all connections; it is libmicrohttpd's, named in docs/ARCHITECTURE.md.
+ * A pool of libmicrohttpd's threads serves the connections (docs/ARCHITECTURE.md).
  */
 #pragma once
 
@@ -13,7 +13,7 @@
 #include <teelaunch/error.h>
 #include <teelaunch/str.h>
 
-/* Reports one verification. No secret, no token. Called on the serving thread; texts borrowed. */
+/* Reports one verification. No secret, no token. Called on any serving thread; texts borrowed. */
 struct verifier_decision {
 	bool is_accepted;
 	const char *codes;         /* of all refusals: "TL1013,TL1015"; "" if accepted */
@@ -28,7 +28,7 @@ struct verifier_decision {
 	uint64_t took_ms;
 };
 
-/* Everything is borrowed until verifier_start() returns; files are read there, once. */
+/* Everything is borrowed until verifier_start() returns; files are read there. */
 struct verifier_options {
 	const char *listen;              /* "127.0.0.1:8443", "[::1]:0"; port 0 = any */
 	const char *tls_cert;            /* PEM file: the server's certificate, then its chain */
@@ -40,9 +40,10 @@ struct verifier_options {
 	struct tl_strv ak_roots;         /* "NAME=PEM file" */
 	struct tl_strv ak_intermediates; /* PEM files */
 	struct tl_strv references;       /* files; none: which image booted isn't judged */
-	const char *challenge_key;       /* file of 32 bytes or more; NULL = random */
+	struct tl_strv challenge_keys;   /* files of 32 bytes or more; none = random */
 	uint64_t challenge_ttl_s;
 	uint64_t token_ttl_s;
+	uint64_t threads; /* that serve; 0 = as many as processors */
 	const char *swname;
 	const char *swversion;       /* NULL = an empty claim; references exclude it */
 	const char *identity_jwks;   /* file; NULL = identity tokens are not looked at */
@@ -56,6 +57,15 @@ struct verifier;
 
 /** Read the files, bind, serve. Codes: TL_E_VERIFY_KEYS, _REFERENCE, _SERVER, TL_E_IO. */
 int verifier_start(const struct verifier_options *opt, struct verifier **ret, struct tl_error *err);
+/**
+ * Read the files again (but those of TLS), all or nothing: on failure what was in force stays.
+ * Requests under way end with what they began with; challenges that were presented stay known.
+ * Not from two threads at once. Codes as verifier_start().
+ */
+int verifier_reload(struct verifier *v, const struct verifier_options *opt, struct tl_error *err);
+#define VERIFIER_KID_MAX 64
+/** RFC 7638 thumbprint of the key that signs now. */
+void verifier_kid(struct verifier *v, char ret[VERIFIER_KID_MAX]);
 uint16_t verifier_port(const struct verifier *v);
 /** Ends the thread; requests under way are cut. NULL is fine. */
 struct verifier *verifier_stop(struct verifier *v);

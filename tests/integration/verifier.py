@@ -33,26 +33,11 @@ def path(*parts):
     return os.path.join(World.dir, *parts)
 
 
-class Daemon:
-    """One teeverifierd; its standard error is kept."""
+class Client:
+    """Calls of one teeverifierd; not for two threads."""
 
-    def __init__(self, name, token_keys, options):
-        self.port_file, self.log = path(name + ".port"), path(name + ".log")
-        command = [World.binary, "--listen", "127.0.0.1:0", "--port-file", self.port_file,
-                   "--tls-cert", path("tls.pem"), "--tls-key", path("tls.key"),
-                   "--ak-roots", "PAPER=" + World.ca.pem, "--challenge-key", path("challenge.key")]
-        for key in token_keys:
-            command += ["--token-key", key]
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(command + options, stderr=log)
-        deadline = time.monotonic() + 20
-        while not os.path.exists(self.port_file):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(ev.read(self.log).decode())
-            time.sleep(0.01)
-        self.port = int(ev.read(self.port_file))
-        self.context = ssl.create_default_context(cafile=path("tls-ca.pem"))
-        self.connection = None
+    def __init__(self, daemon):
+        self.port, self.context, self.connection = daemon.port, daemon.context, None
 
     def call(self, method, url, body=None, headers=None):
         """(status, JSON), over one connection that is kept."""
@@ -80,6 +65,28 @@ class Daemon:
         body.update(fields)
         return self.call("POST", "/v1/%s:%s" % (challenge, verb), json.dumps(body), headers)
 
+
+class Daemon(Client):
+    """One teeverifierd; its standard error is kept."""
+
+    def __init__(self, name, token_keys, options):
+        self.port_file, self.log = path(name + ".port"), path(name + ".log")
+        command = [World.binary, "--listen", "127.0.0.1:0", "--port-file", self.port_file,
+                   "--tls-cert", path("tls.pem"), "--tls-key", path("tls.key"),
+                   "--ak-roots", "PAPER=" + World.ca.pem, "--challenge-key", path("challenge.key")]
+        for key in token_keys:
+            command += ["--token-key", key]
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(command + options, stderr=log)
+        deadline = time.monotonic() + 20
+        while not os.path.exists(self.port_file):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(ev.read(self.log).decode())
+            time.sleep(0.01)
+        self.port = int(ev.read(self.port_file))
+        self.context = ssl.create_default_context(cafile=path("tls-ca.pem"))
+        super().__init__(self)
+
     def stop(self):
         if self.connection:
             self.connection.close()
@@ -103,8 +110,8 @@ class World:
             "openssl", "x509", "-inform", "DER",
             data=tls.issue(ev.make_key(path("tls.key")) + ".pub", kind="tls")))
         ev.write(path("tls-ca.pem"), ev.read(tls.pem))
-        ev.write(path("challenge.key"), os.urandom(32))
-        ev.write(path("callers"), CALLER_TOKEN + "\n")
+        ev.secret(path("challenge.key"), os.urandom(32))
+        ev.secret(path("callers"), CALLER_TOKEN + "\n")
         rsa = ev.make_key(path("rsa.key"), "-algorithm", "RSA")
         ecc = ev.make_key(path("ecc.key"))
         cls.issuer_key = ev.make_key(path("issuer.key"), "-algorithm", "RSA")
@@ -793,7 +800,7 @@ class StartsAndEnds(Case):
         return text
 
     def test_options_and_files_that_cannot_be_used(self):
-        junk = ev.write(path("junk"), "junk\n")
+        junk = ev.secret(path("junk"), "junk\n")
         for changes in ({"token-key": junk}, {"token-key": path("ak-ed.key")},
                         {"ak-roots": "A=" + junk}, {"ak-roots": "A B=" + World.ca.pem},
                         {"tls-key": path("ecc.key")}, {"challenge-key": junk}, {"callers": junk},

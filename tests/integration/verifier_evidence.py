@@ -49,6 +49,13 @@ def write(path, data):
     return path
 
 
+def secret(path, data):
+    """A file that its owner alone can read."""
+    write(path, data)
+    os.chmod(path, 0o600)
+    return path
+
+
 def read(path):
     with open(path, "rb") as f:
         return f.read()

@@ -104,7 +104,7 @@ class World(v.World):
             "openssl", "x509", "-inform", "DER",
             data=tls.issue(ev.make_key(v.path("tls.key")) + ".pub", kind="tls")))
         ev.write(v.path("tls-ca.pem"), ev.read(tls.pem))
-        ev.write(v.path("challenge.key"), os.urandom(32))
+        ev.secret(v.path("challenge.key"), os.urandom(32))
         cls.key = ev.make_key(v.path("ecc.key"))
 
         def daemon(name, *references):

@@ -34,7 +34,7 @@ class World(verifier.World):
             "openssl", "x509", "-inform", "DER",
             data=tls.issue(ev.make_key(verifier.path("tls.key")) + ".pub", kind="tls")))
         ev.write(verifier.path("tls-ca.pem"), ev.read(tls.pem))
-        ev.write(verifier.path("challenge.key"), os.urandom(32))
+        ev.secret(verifier.path("challenge.key"), os.urandom(32))
         cls.daemon = verifier.Daemon("signatures", [ev.make_key(verifier.path("ecc.key"))], [])
         cls.signers = [Signer(folder, name, name) for name in signatures.ALGORITHMS]
 

@@ -24,7 +24,7 @@ static struct challenge_minter *minter(char fill, size_t used_max)
 
 	memset(bytes, fill, sizeof(bytes));
 	assert_int_equal(tl_secret_set(&key, bytes, sizeof(bytes)), 0);
-	assert_int_equal(challenge_minter_new(&key, 300, used_max, &m, NULL), 0);
+	assert_int_equal(challenge_minter_new(&key, 1, 300, used_max, &m, NULL), 0);
 	return m;
 }
 
@@ -145,12 +145,84 @@ static void a_short_key_is_refused_and_a_random_one_works(void **state)
 
 	(void)state;
 	assert_int_equal(tl_secret_set(&key, "0123456789012345678901234567890", 31), 0);
-	assert_int_equal(challenge_minter_new(&key, 300, 8, &m, &err), -EINVAL);
+	assert_int_equal(challenge_minter_new(&key, 1, 300, 8, &m, &err), -EINVAL);
 	assert_int_equal(err.code, TL_E_VERIFY_KEYS);
 	assert_null(m);
-	assert_int_equal(challenge_minter_new(NULL, 300, 8, &m, &err), 0);
+	assert_int_equal(challenge_minter_new(NULL, 0, 300, 8, &m, &err), 0);
 	assert_int_equal(challenge_issue(m, NOW, &where, &name, nonce, NULL), 0);
 	assert_int_equal(challenge_redeem(m, NOW, &name, nonce, NULL), 0);
+}
+
+static struct tl_secret filled(char fill)
+{
+	char bytes[CHALLENGE_KEY_BYTES_MIN];
+	struct tl_secret key = { 0 };
+
+	memset(bytes, fill, sizeof(bytes));
+	assert_int_equal(tl_secret_set(&key, bytes, sizeof(bytes)), 0);
+	return key;
+}
+
+static void replicas_on_either_side_of_a_change_of_keys_answer_for_each_other(void **state)
+{
+	struct tl_secret keys[] = { filled('a'), filled('b') },
+			 turned[] = { filled('b'), filled('a') };
+	auto_challenge_minter struct challenge_minter *before = NULL, *after = NULL, *late = NULL;
+	uint8_t issued[CHALLENGE_NONCE_BYTES], nonce[CHALLENGE_NONCE_BYTES];
+	struct resource old, new;
+
+	(void)state;
+	assert_int_equal(challenge_minter_new(keys, 2, 300, 8, &before, NULL), 0);
+	assert_int_equal(challenge_minter_new(turned, 2, 300, 8, &after, NULL), 0);
+	assert_int_equal(challenge_minter_new(turned, 1, 300, 8, &late, NULL), 0);
+	assert_int_equal(challenge_issue(before, NOW, &where, &old, issued, NULL), 0);
+	assert_int_equal(challenge_redeem(after, NOW, &old, nonce, NULL), 0);
+	assert_memory_equal(issued, nonce, sizeof(nonce));
+	assert_int_equal(challenge_issue(after, NOW, &where, &new, issued, NULL), 0);
+	assert_int_equal(challenge_redeem(before, NOW, &new, nonce, NULL), 0);
+	assert_memory_equal(issued, nonce, sizeof(nonce));
+	refused(late, NOW, &old, TL_E_VERIFY_CHALLENGE_FORGED);
+	assert_int_equal(challenge_redeem(late, NOW, &new, nonce, NULL), 0);
+	for (size_t i = 0; i < 2; i++) {
+		tl_secret_done(&keys[i]);
+		tl_secret_done(&turned[i]);
+	}
+}
+
+static void new_keys_forget_nothing_that_was_presented(void **state)
+{
+	auto_challenge_minter struct challenge_minter *m = minter('k', 8), *same = NULL;
+	uint8_t nonce[CHALLENGE_NONCE_BYTES];
+	struct resource one, two;
+
+	(void)state;
+	assert_int_equal(challenge_issue(m, NOW, &where, &one, nonce, NULL), 0);
+	assert_int_equal(challenge_issue(m, NOW, &where, &two, nonce, NULL), 0);
+	assert_int_equal(challenge_redeem(m, NOW, &one, nonce, NULL), 0);
+	assert_int_equal(challenge_minter_renew(m, NULL, 0, 300, &same, NULL), 0);
+	m = challenge_minter_free(m);
+	refused(same, NOW, &one, TL_E_VERIFY_CHALLENGE_USED);
+	assert_int_equal(challenge_redeem(same, NOW, &two, nonce, NULL), 0);
+}
+
+static void a_full_memory_still_knows_the_newest_ones(void **state)
+{
+	auto_challenge_minter struct challenge_minter *m = minter('k', 1024);
+	struct resource names[512];
+	uint8_t nonce[CHALLENGE_NONCE_BYTES];
+
+	(void)state;
+	for (size_t i = 0; i < 4096; i++) {
+		struct resource *name = &names[i % 512];
+
+		assert_int_equal(challenge_issue(m, NOW, &where, name, nonce, NULL), 0);
+		assert_int_equal(challenge_redeem(m, NOW, name, nonce, NULL), 0);
+		refused(m, NOW, name, TL_E_VERIFY_CHALLENGE_USED);
+	}
+	/* Each group of 16 gets 8 of the last 512 on average: the last 64 are as good as certain.
+	 */
+	for (size_t i = 448; i < 512; i++)
+		refused(m, NOW, &names[i], TL_E_VERIFY_CHALLENGE_USED);
 }
 
 static void names_are_read_strictly(void **state)
@@ -196,6 +268,9 @@ int main(void)
 		cmocka_unit_test(another_key_project_or_location_is_a_forgery),
 		cmocka_unit_test(a_used_challenge_is_remembered_until_newer_ones_need_the_room),
 		cmocka_unit_test(a_short_key_is_refused_and_a_random_one_works),
+		cmocka_unit_test(replicas_on_either_side_of_a_change_of_keys_answer_for_each_other),
+		cmocka_unit_test(new_keys_forget_nothing_that_was_presented),
+		cmocka_unit_test(a_full_memory_still_knows_the_newest_ones),
 		cmocka_unit_test(names_are_read_strictly),
 	};
 
