@@ -8,6 +8,7 @@
 
 #include "explain.h"
 #include "measure.h"
+#include "verify.h"
 #include "vm/vm.h"
 
 static const struct subcommand {
@@ -19,6 +20,7 @@ static const struct subcommand {
 	{ "explain-error", explain_error_main, "what an error code means and what to do" },
 	{ "measure", measure_main,
 	  "what a launch measures, and what an event log makes of the registers" },
+	{ "verify", verify_main, "is this evidence, or this token, good?" },
 	{ "vm", vm_main, "boot an image with a software TPM and tell what became of the launch" },
 };
 

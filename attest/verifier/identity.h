@@ -12,7 +12,6 @@
 #include <teelaunch/secret.h>
 
 #define IDENTITY_JWKS_MAX   (256 * 1024)
-#define IDENTITY_KEYS_MAX   32
 #define IDENTITY_EMAIL_MAX  320 /* RFC 5321: 64 + 1 + 255 */
 #define IDENTITY_CLOCK_SKEW 60  /* seconds that the issuer's clock may be ahead */
 

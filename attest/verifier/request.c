@@ -13,6 +13,7 @@
 
 #include "../json_secret.h"
 #include "fields.h"
+#include "request_parts.h"
 
 /* No jansson text holds a NUL: JSON_ALLOW_NUL is never given, so strings are what strlen() says. */
 #define LOAD_FLAGS JSON_REJECT_DUPLICATES
@@ -206,33 +207,41 @@ static int parse_skipped(const json_t *v, const char *path, void *ctx, struct tl
 	return 0;
 }
 
-static int parse_bank(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+int request_bank_parse(const json_t *v, const char *path, const struct request_bank_names *names,
+		       struct verify_request *req, struct tl_error *err)
 {
 	/* PCR values can only be read once the bank is known, whatever the order of the keys. */
-	static const struct field first[] = {
-		{ "hashAlgo", parse_hash, true },
-		{ "pcrValues", parse_skipped, true },
-		{ "rawQuote", parse_quote_bytes, true },
-		{ "rawSignature", parse_signature_bytes, true },
+	const struct field first[] = {
+		{ names->hash, parse_hash, true },
+		{ names->pcrs, parse_skipped, true },
+		{ names->quote, parse_quote_bytes, true },
+		{ names->signature, parse_signature_bytes, true },
 	};
-	struct verify_request *r = ctx;
-	struct bank_evidence *b = &r->banks[r->banks_n];
+	struct bank_evidence *b = &req->banks[req->banks_n];
 	char pcrs_path[FIELD_PATH_MAX];
 	int rc;
 
 	tl_buf_init(&b->quote, REQUEST_QUOTE_MAX);
 	tl_buf_init(&b->signature, REQUEST_SIGNATURE_MAX);
-	r->banks_n++;
+	req->banks_n++;
 	rc = fields_parse(v, path, first, TL_ARRAY_SIZE(first), b, err);
 	if (rc < 0)
 		return rc;
-	for (struct bank_evidence *o = r->banks; o < b; o++)
+	for (struct bank_evidence *o = req->banks; o < b; o++)
 		if (o->hash == b->hash)
 			return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
 				       "'%s': bank %s is quoted more than once", path,
 				       tl_hash_name(b->hash));
-	(void)snprintf(pcrs_path, sizeof(pcrs_path), "%.100s.pcrValues", path);
-	return parse_pcrs(json_object_get(v, "pcrValues"), pcrs_path, b, err);
+	(void)snprintf(pcrs_path, sizeof(pcrs_path), "%.100s.%s", path, names->pcrs);
+	return parse_pcrs(json_object_get(v, names->pcrs), pcrs_path, b, err);
+}
+
+static int parse_bank(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	static const struct request_bank_names names = { "hashAlgo", "pcrValues", "rawQuote",
+							 "rawSignature" };
+
+	return request_bank_parse(v, path, &names, ctx, err);
 }
 
 static int parse_banks(const json_t *v, const char *path, void *ctx, struct tl_error *err)
@@ -323,7 +332,7 @@ static const struct {
 	[REQUEST_ATTESTATION] = { fields_attestation, TL_ARRAY_SIZE(fields_attestation) },
 };
 
-static struct verify_request *request_new(void)
+struct verify_request *verify_request_new(void)
 {
 	struct verify_request *r = calloc(1, sizeof(*r));
 
@@ -373,29 +382,37 @@ static int request_finish(struct verify_request *r, struct tl_error *err)
 	return token_options_finish(&r->token, err);
 }
 
+int request_json_load(const void *text, size_t n, json_t **ret, struct tl_error *err)
+{
+	const char *too_much;
+	json_error_t where;
+
+	if (n > REQUEST_BODY_MAX)
+		return tl_fail(err, TL_E_VERIFY_TOO_LARGE, EFBIG,
+			       "the body has %zu bytes; the limit is %d", n, REQUEST_BODY_MAX);
+	too_much = tl_json_scan(text, n, NULL);
+	if (too_much)
+		return tl_fail(err, TL_E_VERIFY_TOO_LARGE, EFBIG, "the body is %s", too_much);
+	*ret = json_loadb(text, n, LOAD_FLAGS, &where);
+	if (*ret)
+		return 0;
+	return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
+		       "the body is not JSON: line %d, column %d: %s", where.line, where.column,
+		       where.text);
+}
+
 int verify_request_parse(enum request_kind kind, const void *body, size_t n,
 			 struct verify_request **ret, struct tl_error *err)
 {
-	auto_verify_request struct verify_request *req = request_new();
-	const char *too_much;
-	json_error_t where;
-	json_t *root;
+	auto_verify_request struct verify_request *req = verify_request_new();
+	json_t *root = NULL;
 	int r;
 
 	if (!req)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for a request");
-	if (n > REQUEST_BODY_MAX)
-		return tl_fail(err, TL_E_VERIFY_TOO_LARGE, EFBIG,
-			       "the body has %zu bytes; the limit is %d", n, REQUEST_BODY_MAX);
-	too_much = tl_json_scan(body, n, NULL);
-	if (too_much)
-		return tl_fail(err, TL_E_VERIFY_TOO_LARGE, EFBIG, "the body is %s", too_much);
-	root = json_loadb(body, n, LOAD_FLAGS, &where);
-	if (!root)
-		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
-			       "the body is not JSON: line %d, column %d: %s", where.line,
-			       where.column, where.text);
-	r = fields_parse(root, "", bodies[kind].fields, bodies[kind].n, req, err);
+	r = request_json_load(body, n, &root, err);
+	if (r == 0)
+		r = fields_parse(root, "", bodies[kind].fields, bodies[kind].n, req, err);
 	json_decref(root);
 	if (r == 0)
 		r = request_finish(req, err);
