@@ -4,7 +4,9 @@
 socket are what openssl signed, a refresh picks up a new one, and no request of the workload asks a
 repository."""
 import os
+import re
 import signal
+import socket
 
 import launch_case
 import parts
@@ -102,13 +104,18 @@ class Signatures(launch_case.LaunchCase):
     def test_what_cannot_be_had_ends_no_launch(self):
         good = (self.signers[0], self.signers[0].signature(self.digest))
         repo = self.push("sigs/good", [good])
-        gone, odd = "127.0.0.1:1/gone", "not a repository"
-        launch = self.begin(gone, odd, repo, "", disable_gca_refresh="true")
+        with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and says nothing
+            slow = "127.0.0.1:%d/slow" % silent.getsockname()[1]
+            gone, odd = "127.0.0.1:1/gone", "not a repository"
+            launch = self.begin(gone, odd, slow, repo, "", disable_gca_refresh="true",
+                                options=["--first-token-budget-ms", "12000"])
         self.assertEqual(self.claim(self.ask("GET", "/v1/token")), signatures.claims((good[0], good[1][1])))
-        for what in (gone, odd):
+        stage = next(s for s in launch.stderr.splitlines() if "event=stage.done stage=token" in s)
+        self.assertLess(int(re.search(r"took_ms=(\d+)", stage).group(1)), 4000 + 2000)
+        for what in (gone, odd, slow):
             self.assertIn("event=signatures.unreachable repo='%s' code=TL" % what, launch.stderr)
         self.end()
-        self.note("unreachable and unreadable repositories are warnings; the rest is in the token")
+        self.note("unreachable, silent and unreadable repositories are warnings; the rest is in the token")
 
 
 if __name__ == "__main__":

@@ -228,6 +228,7 @@ struct service {
 	struct tl_cancel *quit;
 	struct tl_verifier *verifier;
 	atomic_int refreshed, failed, expired;
+	atomic_int prepared, warned;
 };
 
 static void part_add(struct tl_buf *b, const char *text)
@@ -271,7 +272,7 @@ static int service_attempt(void *impl, const struct verifier_attempt *a,
 	now_s += ret->date_s = atomic_load(&s->clock_ahead_s);
 	ret->date_s = ret->date_s ? now_s : 0;
 	jwt_make(now_s, now_s + s->life_s, &ret->token);
-	return 0;
+	return tl_strv_add(&ret->warnings, "a partial error");
 }
 
 static void service_close(void *impl)
@@ -292,6 +293,23 @@ static void on_event(void *ctx, enum tl_token_event event, const struct tl_token
 			 : event == TL_TOKEN_REFRESH_FAILED ? &s->failed
 							    : &s->expired,
 			 1);
+}
+
+/* Before the attempt, with a part of the old token's life. */
+static void on_prepare(void *ctx, uint64_t budget_ms)
+{
+	struct service *s = ctx;
+
+	assert_in_range(budget_ms, 1, (uint64_t)s->life_s * 250);
+	assert_int_equal(atomic_fetch_add(&s->prepared, 1), atomic_load(&s->calls));
+}
+
+static void on_warning(void *ctx, const char *words)
+{
+	struct service *s = ctx;
+
+	assert_string_equal(words, "a partial error");
+	assert_int_equal(atomic_fetch_add(&s->warned, 1), atomic_load(&s->refreshed));
 }
 
 static int service_make(void **state)
@@ -327,6 +345,9 @@ static struct tl_token_keeper *keep(struct service *s, int64_t life_s)
 	const struct tl_token_keeper_options options = { .verifier = s->verifier,
 							 .dir = s->dir,
 							 .quit = s->quit,
+							 .prepare = on_prepare,
+							 .prepare_ctx = s,
+							 .warning = on_warning,
 							 .event = on_event,
 							 .event_ctx = s };
 	struct tl_token_keeper *k = NULL;
@@ -388,6 +409,8 @@ static void a_token_is_refreshed_before_it_expires(void **state)
 	assert_true(status.expires_at_s > tl_clock_real_s());
 	assert_int_equal(atomic_load(&s->expired), 0);
 	tl_token_keeper_stop(k);
+	assert_int_equal(atomic_load(&s->prepared), atomic_load(&s->calls));
+	assert_int_equal(atomic_load(&s->warned), atomic_load(&s->refreshed));
 }
 
 static void an_outage_shows_as_stale_then_expired_and_ends(void **state)
