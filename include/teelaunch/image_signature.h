@@ -17,7 +17,7 @@
 /* Some 500 bytes are usual, 1,700 with an RSA key of 4096 bits; the rest is for annotations. */
 #define TL_SIGNATURE_PAYLOAD_MAX_BYTES (16 * 1024)
 #define TL_SIGNATURE_MAX_BYTES         1024 /* RSA 4096: 512 */
-/* All repositories together. The service's own clients send no more than some. */
+/* All repositories together; one release is signed by a few keys. */
 #define TL_SIGNATURES_MAX 128
 /* All payloads and signatures together: leaves the request its room for the event logs. */
 #define TL_SIGNATURES_MAX_BYTES (512 * 1024)
