@@ -45,5 +45,8 @@ void tl_evidence_done(struct tl_evidence *e)
 	tl_blob_done(&e->cel);
 	tl_blob_done(&e->ak_public);
 	tl_blob_done(&e->ak_cert);
+	tl_blob_done(&e->tdx.quote);
+	tl_blob_done(&e->tdx.ccel_table);
+	tl_blob_done(&e->tdx.ccel_data);
 	tl_evidence_init(e);
 }

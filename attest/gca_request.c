@@ -169,6 +169,41 @@ static json_t *tpm_attestation(const struct tl_evidence *e)
 	return json_incref(object);
 }
 
+/* The machine's certificate beside a quote that isn't the TPM's. */
+static json_t *machine_identity(const struct tl_evidence *e, const char *chain)
+{
+	json_auto_t *object = json_object();
+
+	return put_bytes(object, "akCert", &e->ak_cert) &&
+			       (!e->n_chain || put(object, chain, chain_json(e)))
+		       ? json_incref(object)
+		       : NULL;
+}
+
+static json_t *tdx_attestation(const struct tl_evidence *e)
+{
+	json_auto_t *object = json_object();
+
+	return put_bytes(object, "ccelAcpiTable", &e->tdx.ccel_table) &&
+			       put_bytes(object, "ccelData", &e->tdx.ccel_data) &&
+			       put_bytes(object, "canonicalEventLog", &e->cel) &&
+			       put_bytes(object, "tdQuote", &e->tdx.quote)
+		       ? json_incref(object)
+		       : NULL;
+}
+
+/* With a TDX quote the TPM's key says which machine it is, and nothing else. */
+static bool put_evidence(json_t *body, enum tl_verifier_api api, const struct tl_evidence *e)
+{
+	if (!e->tdx.quote.n)
+		return put(body, "tpmAttestation", tpm_attestation(e));
+	if (!put(body, "tdCcel", tdx_attestation(e)))
+		return false;
+	return api == TL_VERIFIER_CONFIDENTIAL_SPACE
+		       ? put(body, "gceShieldedIdentity", machine_identity(e, "akCertChain"))
+		       : put(body, "tpmAttestation", machine_identity(e, "certChain"));
+}
+
 /* --- the body ----------------------------------------------------------------------------- */
 
 static json_t *signature_json(const struct tl_image_signature *s)
@@ -239,7 +274,7 @@ int gca_verify_body(enum tl_verifier_api api, const char *challenge,
 	json_auto_t *tokens = json_array();
 	bool is_complete = put(body, "challenge", json_string(challenge)) &&
 			   put_principals(body, tokens, principals, n_principals) &&
-			   put(body, "tpmAttestation", tpm_attestation(evidence)) &&
+			   put_evidence(body, api, evidence) &&
 			   put_rest(body, api, signatures, options);
 	json_t *token;
 	size_t i;

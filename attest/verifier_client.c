@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <string.h>
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
@@ -45,6 +46,34 @@ struct tl_verifier *tl_verifier_close(struct tl_verifier *v)
 		v->ops->close(v->impl);
 	free(v);
 	return NULL;
+}
+
+int verifier_url_check(const char *url, struct tl_error *err)
+{
+	static const char scheme[] = "https://";
+
+	if (!tl_str_starts_with(url, scheme) || strpbrk(url + sizeof(scheme) - 1, "/?#@") ||
+	    !url[sizeof(scheme) - 1])
+		return tl_fail(err, TL_E_NET_URL, EINVAL,
+			       "verifier '%.200s': must be https://host[:port], without a path",
+			       url);
+	return 0;
+}
+
+int verifier_principals_get(const struct tl_attest_sources *sources, const char *audience, size_t n,
+			    struct tl_secret *ret, struct tl_error *err)
+{
+	if (sources->n_principals > VERIFIER_PRINCIPALS_MAX)
+		return tl_fail(err, TL_E_VERIFIER_REFUSED, E2BIG,
+			       "%zu service accounts; the verifier takes %d", sources->n_principals,
+			       VERIFIER_PRINCIPALS_MAX);
+	for (size_t i = 0; i < sources->n_principals; i++) {
+		int r = sources->principal(sources->principal_ctx, i, audience, n, &ret[i], err);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
 struct tl_token_options tl_token_options_default(void)

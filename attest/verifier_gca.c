@@ -16,7 +16,6 @@
 
 #define USER_AGENT             "teelaunch"
 #define TRY_TIMEOUT_DEFAULT_MS 20000
-#define PRINCIPALS_MAX         16
 #define WARNINGS_MAX           16
 /* A token has at most 1 MiB (jwt.h); the rest is for the errors beside it. */
 #define REPLY_MAX_BYTES (2 * 1024 * 1024)
@@ -44,7 +43,7 @@ struct round {
 	char *challenge; /* resource name */
 	uint8_t *nonce;
 	size_t nonce_len;
-	struct tl_secret principals[PRINCIPALS_MAX];
+	struct tl_secret principals[VERIFIER_PRINCIPALS_MAX];
 	struct tl_evidence evidence;
 	struct tl_image_signatures signatures;
 };
@@ -53,7 +52,7 @@ static void round_done(struct round *r)
 {
 	free(r->challenge);
 	free(r->nonce);
-	for (size_t i = 0; i < PRINCIPALS_MAX; i++)
+	for (size_t i = 0; i < VERIFIER_PRINCIPALS_MAX; i++)
 		tl_secret_done(&r->principals[i]);
 	tl_evidence_done(&r->evidence);
 	tl_image_signatures_done(&r->signatures);
@@ -279,23 +278,6 @@ static int challenge_get(struct round *o, struct tl_error *err)
 	return r < 0 ? tl_wrap(err, r, "challenge") : challenge_take(o, reply, err);
 }
 
-static int principals_get(struct round *o, struct tl_error *err)
-{
-	const struct tl_attest_sources *s = o->attempt->sources;
-
-	if (s->n_principals > PRINCIPALS_MAX)
-		return tl_fail(err, TL_E_VERIFIER_REFUSED, E2BIG,
-			       "%zu service accounts; the verifier takes %d", s->n_principals,
-			       PRINCIPALS_MAX);
-	for (size_t i = 0; i < s->n_principals; i++) {
-		int r = s->principal(s->principal_ctx, i, o->challenge, &o->principals[i], err);
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 /* The service issued a token all the same: these are for the operator to read. */
 static int warnings_take(const json_t *reply, struct tl_strv *ret)
 {
@@ -367,7 +349,8 @@ static int gca_attempt(void *impl, const struct verifier_attempt *a, struct tl_a
 	if (r == 0)
 		r = challenge_get(&o, err);
 	if (r == 0)
-		r = principals_get(&o, err);
+		r = verifier_principals_get(a->sources, o.challenge, strlen(o.challenge),
+					    o.principals, err);
 	if (r == 0)
 		r = a->sources->collect(a->sources->collect_ctx, o.nonce, o.nonce_len, &o.evidence,
 					err);
@@ -407,13 +390,10 @@ static bool is_path_part(const char *s)
 
 static int options_check(const struct tl_verifier_options *o, const char *url, struct tl_error *err)
 {
-	static const char scheme[] = "https://";
+	int r = verifier_url_check(url, err);
 
-	if (!tl_str_starts_with(url, scheme) || strpbrk(url + sizeof(scheme) - 1, "/?#@") ||
-	    !url[sizeof(scheme) - 1])
-		return tl_fail(err, TL_E_NET_URL, EINVAL,
-			       "verifier '%.200s': must be https://host[:port], without a path",
-			       url);
+	if (r < 0)
+		return r;
 	if (!is_path_part(o->project) || !is_path_part(o->region))
 		return tl_fail(
 			err, TL_E_VERIFIER_LOCATION, EINVAL,

@@ -12,6 +12,20 @@ struct verifier_attempt {
 	struct tl_deadline deadline; /* of the whole attestation */
 };
 
+/** TL_E_NET_URL unless it is https://host[:port]. */
+int verifier_url_check(const char *url, struct tl_error *err);
+
+/* A VM's own account and those it may act for. */
+#define VERIFIER_PRINCIPALS_MAX 16
+
+/**
+ * Identity tokens of all principals for @audience.
+ * @ret  VERIFIER_PRINCIPALS_MAX empty secrets; the caller's to free, on failure too
+ * TL_E_VERIFIER_REFUSED if there are more; else as the source says.
+ */
+int verifier_principals_get(const struct tl_attest_sources *sources, const char *audience, size_t n,
+			    struct tl_secret *ret, struct tl_error *err);
+
 struct verifier_ops {
 	/**
 	 * From a new challenge to a token, once.

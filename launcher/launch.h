@@ -22,7 +22,12 @@ struct launch_options {
 	const char *verifier;          /* https URL of the verifier */
 	const char *verifier_roots;    /* PEM file; NULL: the system's trust store */
 	const char *verifier_api;      /* "verifyConfidentialSpace" or "verifyAttestation" */
-	const char *google_roots;      /* PEM file for Google's registries; NULL: the system's */
+	const char *google_roots;      /* PEM file for Google's registries and IAM; NULL: the
+					  system's */
+	const char *iam;               /* https URL of IAM; NULL: Google's */
+	const char *ita;               /* https URL of Intel Trust Authority; NULL: the region's */
+	const char *ita_roots;         /* PEM file; NULL: the system's trust store */
+	struct tl_strv aia_hosts;      /* teelaunch/cert_chain.h */
 	struct tl_strv registry_roots; /* "HOST[:PORT]=PEM-FILE" */
 	const char *console;           /* file or device for the log and the workload; NULL: none */
 	bool is_console_raw;     /* the workload's output as it comes; else lines behind a prefix */

@@ -377,8 +377,8 @@ static bool is_jwt_text(const char *s, size_t n)
 	return n && strspn(s, allowed) == n;
 }
 
-int metadata_identity_token(struct metadata *m, const char *audience, struct tl_secret *ret,
-			    struct tl_error *err)
+int metadata_identity_token(struct metadata *m, const char *audience, size_t n,
+			    struct tl_secret *ret, struct tl_error *err)
 {
 	auto_http_response struct tl_http_response res = { 0 };
 	auto_buf struct tl_buf query = { 0 };
@@ -387,7 +387,7 @@ int metadata_identity_token(struct metadata *m, const char *audience, struct tl_
 	tl_buf_init(&query, METADATA_TOKEN_MAX_BYTES);
 	r = tl_buf_append_str(&query, "audience=");
 	if (r == 0)
-		r = tl_form_encode(audience, &query);
+		r = tl_form_encode_bytes(audience, n, &query);
 	if (r == 0)
 		r = tl_buf_append_str(&query, "&format=full");
 	if (r < 0)

@@ -56,6 +56,6 @@ int metadata_instance_name(struct metadata *m, const char **ret, struct tl_error
  */
 int metadata_access_token(struct metadata *m, struct tl_secret *ret, struct tl_error *err);
 
-/** Identity token (a JWT, format=full) of the default service account for @audience. */
-int metadata_identity_token(struct metadata *m, const char *audience, struct tl_secret *ret,
-			    struct tl_error *err);
+/** Identity token (a JWT, format=full) of the default service account for @audience: @n bytes. */
+int metadata_identity_token(struct metadata *m, const char *audience, size_t n,
+			    struct tl_secret *ret, struct tl_error *err);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <teelaunch/cert_chain.h>
 #include <teelaunch/error.h>
 #include <teelaunch/event_log.h>
 #include <teelaunch/findings.h>
@@ -63,6 +64,7 @@ struct launch {
 	bool is_swept; /* nothing of an earlier launch is left */
 	struct tl_workload *workload;
 	struct tl_tee *tee;
+	struct tl_cert_chain *cert_chain; /* above the attestation key's; as long as @tee */
 	struct tl_event_list events;
 	struct signature_store *signatures; /* NULL: none are asked for */
 	struct token_keeping *tokens;       /* NULL: no token is kept */

@@ -21,10 +21,16 @@ int stage_tpm(struct launch *l, struct tl_error *err)
 	};
 	const struct tl_strv *warnings;
 	const struct tl_banks *banks;
-	int r = tl_tpm_open(&options, &l->tee, err);
+	int r;
 
-	if (r < 0)
+	l->cert_chain = tl_cert_chain_new(&l->options->aia_hosts);
+	if (!l->cert_chain)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "certificates");
+	r = tl_tpm_open(&options, &l->tee, err);
+	if (r < 0) {
+		l->cert_chain = tl_cert_chain_free(l->cert_chain);
 		return r;
+	}
 	warnings = tl_tee_warnings(l->tee);
 	for (size_t i = 0; i < warnings->n; i++)
 		tl_log_event(LOG_WARNING, "tpm.warning", "msg='%s'", TL_Q(warnings->items[i]));
@@ -37,6 +43,7 @@ int stage_tpm(struct launch *l, struct tl_error *err)
 void stage_tpm_undo(struct launch *l)
 {
 	l->tee = tl_tee_close(l->tee);
+	l->cert_chain = tl_cert_chain_free(l->cert_chain);
 }
 
 int stage_measure(struct launch *l, struct tl_error *err)

@@ -45,12 +45,23 @@ static int serve_token(void *ctx, const struct tl_token_options *options,
 				       ret, ret_retry_after_ms, err);
 }
 
+static int serve_intel(void *ctx, const struct tl_token_options *options,
+		       struct tl_attest_result *ret, uint64_t *ret_retry_after_ms,
+		       struct tl_error *err)
+{
+	struct token_serving *s = ctx;
+
+	return tl_verifier_attest_once(s->source.intel, &s->source.sources, options, ATTEMPT_MS,
+				       ret, ret_retry_after_ms, err);
+}
+
+/* Beside the calls of the thread "tl-serve": it touches nothing of the source that these use. */
 static int serve_evidence(void *ctx, const void *nonce, size_t n, struct tl_evidence *ret,
 			  struct tl_error *err)
 {
-	const struct token_serving *s = ctx;
+	struct token_serving *s = ctx;
 
-	return tl_tee_evidence(s->source.tee, nonce, n, ret, err);
+	return token_source_evidence(&s->source, nonce, n, ret, err);
 }
 
 /* Whether this line may be written; and how many were not, since the last one that was. */
@@ -122,6 +133,7 @@ static int serving_start(struct launch *l, struct token_serving *s, struct tl_er
 			    .cache_ms = l->options->token_cache_ms },
 		.containers = containers,
 		.token = serve_token,
+		.intel_token = l->spec.ita_region ? serve_intel : NULL,
 		.evidence = serve_evidence,
 		.ctx = s,
 		.quit = s->quit,

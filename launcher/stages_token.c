@@ -191,8 +191,9 @@ int stage_token(struct launch *l, struct tl_error *err)
 
 	if (r < 0)
 		return r;
-	if (l->spec.is_gca_refresh_disabled) {
-		tl_log_event(LOG_INFO, "token.disabled", "key=tee-disable-gca-refresh");
+	if (l->spec.is_gca_refresh_disabled || l->spec.ita_region) {
+		tl_log_event(LOG_INFO, "token.disabled", "key=%s",
+			     l->spec.ita_region ? "ita-region" : "tee-disable-gca-refresh");
 		/* Once, for the token socket: nothing refreshes here. */
 		signatures_first(l);
 		return 0;

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include <teelaunch/cleanup.h>
+#include <teelaunch/log.h>
+#include <teelaunch/verifier_ita.h>
 
 #include "metadata.h"
 #include "signature_store.h"
@@ -15,21 +17,44 @@ static int source_bearer(void *ctx, struct tl_secret *ret, struct tl_error *err)
 	return metadata_access_token(s->metadata, ret, err);
 }
 
-static int source_principal(void *ctx, size_t i, const char *audience, struct tl_secret *ret,
-			    struct tl_error *err)
+/* The machine's own account first, then those it may act for, in the operator's order. */
+static int source_principal(void *ctx, size_t i, const char *audience, size_t n,
+			    struct tl_secret *ret, struct tl_error *err)
 {
 	struct token_source *s = ctx;
+	auto_secret struct tl_secret bearer = { 0 };
+	int r;
 
-	(void)i; /* the machine's own account is the only principal */
-	return metadata_identity_token(s->metadata, audience, ret, err);
+	if (i == 0)
+		return metadata_identity_token(s->metadata, audience, n, ret, err);
+	r = metadata_access_token(s->metadata, &bearer, err);
+	return r < 0 ? r
+		     : tl_account_token(s->accounts, &bearer,
+					s->launch->spec.impersonate_service_accounts.items[i - 1],
+					audience, n, ret, err);
+}
+
+int token_source_evidence(struct token_source *s, const void *nonce, size_t n,
+			  struct tl_evidence *ret, struct tl_error *err)
+{
+	struct tl_error inner = { 0 };
+	bool is_news;
+	int r = tl_tee_evidence(s->launch->tee, nonce, n, ret, err);
+
+	if (r < 0)
+		return r;
+	if (tl_cert_chain_add(s->launch->cert_chain, ret, s->cancel, &is_news, &inner) < 0)
+		tl_log_event(LOG_WARNING, "ak_chain.missing", "code=%s msg='%s'",
+			     tl_catalogue_find(inner.code)->id, TL_Q(inner.msg));
+	else if (is_news && ret->n_chain)
+		tl_log_event(LOG_INFO, "ak_chain.fetched", "certificates=%zu", ret->n_chain);
+	return 0;
 }
 
 static int source_collect(void *ctx, const void *nonce, size_t n, struct tl_evidence *ret,
 			  struct tl_error *err)
 {
-	struct token_source *s = ctx;
-
-	return tl_tee_evidence(s->tee, nonce, n, ret, err);
+	return token_source_evidence(ctx, nonce, n, ret, err);
 }
 
 static int verifier_open(struct launch *l, struct tl_cancel *cancel, uint64_t budget_ms,
@@ -57,21 +82,52 @@ static int verifier_open(struct launch *l, struct tl_cancel *cancel, uint64_t bu
 	return r < 0 ? r : tl_verifier_open_gca(&options, ret, err);
 }
 
+static int intel_open(const struct launch *l, struct tl_cancel *cancel, struct tl_verifier **ret,
+		      struct tl_error *err)
+{
+	const struct tl_ita_options options = {
+		.region = l->spec.ita_region,
+		.url = l->options->ita,
+		.ca_file = l->options->ita_roots,
+		.api_key = &l->spec.ita_api_key,
+		.cancel = cancel,
+	};
+
+	return l->spec.ita_region ? tl_verifier_open_ita(&options, ret, err) : 0;
+}
+
+static int accounts_open(const struct launch *l, struct tl_cancel *cancel,
+			 struct tl_account_client **ret, struct tl_error *err)
+{
+	const struct tl_account_options options = { .url = l->options->iam,
+						    .ca_file = l->options->google_roots,
+						    .cancel = cancel };
+
+	return l->spec.impersonate_service_accounts.n ? tl_account_open(&options, ret, err) : 0;
+}
+
 static int source_open(struct launch *l, struct tl_cancel *cancel, uint64_t budget_ms,
 		       struct token_source *s, struct tl_error *err)
 {
-	s->tee = l->tee;
+	int r;
+
+	s->launch = l;
+	s->cancel = cancel;
 	s->sources = (struct tl_attest_sources){ .bearer = source_bearer,
 						 .bearer_ctx = s,
 						 .principal = source_principal,
 						 .principal_ctx = s,
-						 .n_principals = 1,
+						 .n_principals =
+							 1 + l->spec.impersonate_service_accounts.n,
 						 .collect = source_collect,
 						 .collect_ctx = s,
 						 .signatures_ctx = l->signatures };
 	if (l->signatures)
 		s->sources.signatures = signature_store_read;
-	return verifier_open(l, cancel, budget_ms, &s->verifier, err);
+	r = verifier_open(l, cancel, budget_ms, &s->verifier, err);
+	if (r == 0)
+		r = intel_open(l, cancel, &s->intel, err);
+	return r < 0 ? r : accounts_open(l, cancel, &s->accounts, err);
 }
 
 int token_source_open(struct launch *l, struct tl_cancel *cancel, struct token_source *ret,
@@ -95,6 +151,8 @@ int token_source_open_main(struct launch *l, uint64_t budget_ms, struct token_so
 void token_source_close(struct token_source *s)
 {
 	tl_verifier_close(s->verifier);
+	tl_verifier_close(s->intel);
+	tl_account_close(s->accounts);
 	if (s->is_metadata_own)
 		metadata_close(s->metadata);
 	*s = (struct token_source){ 0 };

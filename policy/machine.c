@@ -157,6 +157,18 @@ static int rule_features(struct machine_judge *j)
 	return r;
 }
 
+/* Before anything is fetched: no client can be made for another one. */
+static int rule_ita_region(struct machine_judge *j)
+{
+	const char *region = j->spec->ita_region;
+
+	if (!(j->facts->features & TL_FEATURE_ITA) || !region || strcasecmp(region, "US") == 0 ||
+	    strcasecmp(region, "EU") == 0)
+		return 0;
+	return deny(j, TL_E_ITA_REGION, "ita-pair", "ita-region", "set it to US or EU",
+		    "ita-region is '%.100s', which is no region of Intel Trust Authority", region);
+}
+
 static int rule_capabilities(struct machine_judge *j)
 {
 	const struct tl_strv *wanted = &j->spec->added_capabilities;
@@ -176,7 +188,8 @@ static int rule_capabilities(struct machine_judge *j)
 }
 
 static int (*const rules[])(struct machine_judge *) = { rule_mount_memory, rule_features,
-							rule_shm_memory, rule_capabilities };
+							rule_ita_region, rule_shm_memory,
+							rule_capabilities };
 
 int tl_machine_check(const struct tl_launch_spec *spec, const struct tl_machine_facts *facts,
 		     struct tl_findings *findings)

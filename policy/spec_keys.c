@@ -193,6 +193,9 @@ static int parse_ita(struct spec_parser *p, const struct key_row *row, const cha
 		return tl_findings_add(p->findings, SPEC_WARNING(TL_E_FEATURE), row->doc.name, NULL,
 				       "ita-region and ita-api-key have no effect: Intel Trust "
 				       "Authority is off on this image");
+	/* Without its key too: a bad region is told at once. */
+	if (has_region && !is_region_bad && !(p->spec.ita_region = strdup(region)))
+		return -ENOMEM;
 	if (!has_region || !has_key)
 		return spec_forbid_value(p, row,
 					 "ita-region is %s and ita-api-key is %s; set both or "
@@ -204,9 +207,6 @@ static int parse_ita(struct spec_parser *p, const struct key_row *row, const cha
 		p->spec.keys_bad |= spec_key_bit(row);
 		return 0;
 	}
-	p->spec.ita_region = strdup(region);
-	if (!p->spec.ita_region)
-		return -ENOMEM;
 	return tl_secret_set(&p->spec.ita_api_key, key, strlen(key));
 }
 
@@ -281,7 +281,8 @@ static const struct key_row key_rows[] = {
 	  .code = TL_E_RESTART_POLICY,
 	  .category = "restart-policy" },
 	{ .doc = { "tee-impersonate-service-accounts", "list, separated by commas", "(none)",
-		   "Service accounts to impersonate. No effect in this release: a warning.", NULL },
+		   "Service accounts to act for: the token names them too. E-mail addresses.",
+		   NULL },
 	  .parse = parse_list,
 	  .offset = FIELD(impersonate_service_accounts),
 	  .code = TL_E_ATTRIBUTES_LIMIT,
@@ -352,8 +353,9 @@ static const struct key_row key_rows[] = {
 	  .offset = FIELD(mounts),
 	  .code = TL_E_MOUNT,
 	  .category = "mount-option-parse" },
-	{ .doc = { "ita-region", "string", "(none)",
-		   "Region of Intel Trust Authority. Refused: this release can't use it.", NULL },
+	{ .doc = { "ita-region", "US or EU, in any case", "(none)",
+		   "Region of Intel Trust Authority. No token file then; see the token socket.",
+		   NULL },
 	  .parse = parse_ita,
 	  .is_always = true,
 	  .is_empty_error = true,

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <teelaunch/catalogue.h>
+#include <teelaunch/cert_chain.h>
 #include <teelaunch/cleanup.h>
 #include <teelaunch/log.h>
 
@@ -97,6 +98,16 @@ static int parse_roots(const char *value, void *field)
 	return tl_registry_roots_add(field, value);
 }
 
+static int parse_host(const char *value, void *field)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789.-:";
+
+	if (!*value || strspn(value, allowed) != strlen(value))
+		return -EINVAL;
+	return tl_strv_add(field, value);
+}
+
 static const struct option_row run_rows[] = {
 	OPTION(struct arguments, "disk", "protected|unprotected", launch.disk, parse_disk,
 	       "whether the disk that holds the workload must be protected [protected]"),
@@ -123,11 +134,20 @@ static const struct option_row run_rows[] = {
 	OPTION(struct arguments, "registry-roots", "HOST=PEM", launch.registry_roots, parse_roots,
 	       "the only roots that may vouch for that registry; may be repeated"),
 	OPTION(struct arguments, "google-roots", "PEM", launch.google_roots, parse_file,
-	       "the only roots that may vouch for Google's registries [the system's]"),
+	       "the only roots that may vouch for Google's registries and IAM [the system's]"),
 	OPTION(struct arguments, "cloud-logging", "URL|off", launch.cloud_logging,
 	       parse_cloud_logging,
 	       "Cloud Logging, for the log and redirected output "
 	       "[https://logging.googleapis.com]"),
+	OPTION(struct arguments, "iam", "URL", launch.iam, parse_https,
+	       "service for impersonated accounts [https://iamcredentials.googleapis.com]"),
+	OPTION(struct arguments, "ita", "URL", launch.ita, parse_https,
+	       "Intel Trust Authority [the host of ita-region]"),
+	OPTION(struct arguments, "ita-roots", "PEM", launch.ita_roots, parse_file,
+	       "the only roots that may vouch for Intel Trust Authority [the system's]"),
+	OPTION(struct arguments, "aia-host", "HOST[:PORT]", launch.aia_hosts, parse_host,
+	       "may be asked for certificates above the TPM's, with all hosts below it; may be "
+	       "repeated [storage.googleapis.com]"),
 	OPTION(struct arguments, "console", "FILE", launch.console, NULL,
 	       "where the log and redirected output go [none: standard error]"),
 	OPTION(struct arguments, "console-output", "lines|raw", launch.is_console_raw,
@@ -233,12 +253,14 @@ static int run(const struct verb *verb, int argc, char **argv)
 	};
 	int code;
 
-	if (options_parse(verb, &a, argc, argv) < 0)
+	if (options_parse(verb, &a, argc, argv) < 0 ||
+	    (!a.launch.aia_hosts.n && tl_strv_add(&a.launch.aia_hosts, TL_AIA_HOST_DEFAULT) < 0))
 		return EXIT_USAGE;
 	process_harden();
 	code = launch(&a);
 	tl_strv_done(&a.launch.registry_roots);
 	tl_strv_done(&a.launch.firewall_also);
+	tl_strv_done(&a.launch.aia_hosts);
 	return code;
 }
 

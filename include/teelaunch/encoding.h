@@ -33,3 +33,4 @@ int tl_base64_decode(enum tl_base64 kind, const char *text, size_t text_len, uin
  * 5.2) with RFC 3986's unreserved characters kept; a space becomes "+". As tl_buf_append().
  */
 int tl_form_encode(const char *s, struct tl_buf *ret);
+int tl_form_encode_bytes(const void *data, size_t n, struct tl_buf *ret); /* any bytes */

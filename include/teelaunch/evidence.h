@@ -39,15 +39,23 @@ struct tl_quote {
 	struct tl_blob signature; /* TPMT_SIGNATURE (TPM 2.0 part 2, 11.3.4) */
 };
 
+/* Intel TDX; all empty on another machine. */
+struct tl_tdx {
+	struct tl_blob quote;      /* TDX quote over the nonce, padded with zeros, as report data */
+	struct tl_blob ccel_table; /* ACPI table CCEL */
+	struct tl_blob ccel_data;  /* firmware's CC event log, to the end of its last event */
+};
+
 struct tl_evidence {
 	struct tl_quote quotes[TL_BANKS_MAX]; /* in the TPM's bank order */
 	size_t n_quotes;
-	struct tl_blob tcg_event_log;            /* firmware's TCG2 log, as the kernel shows it */
-	struct tl_blob cel;                      /* launch log, TPM form */
-	struct tl_blob ak_public;                /* TPMT_PUBLIC */
-	struct tl_blob ak_cert;                  /* X.509, DER */
+	struct tl_blob tcg_event_log; /* firmware's TCG2 log, as the kernel shows it */
+	struct tl_blob cel;       /* launch log: RTMR form if there is a TDX quote, else TPM form */
+	struct tl_blob ak_public; /* TPMT_PUBLIC */
+	struct tl_blob ak_cert;   /* X.509, DER */
 	struct tl_blob cert_chain[TL_CHAIN_MAX]; /* DER, the AK's issuer first; no root needed */
 	size_t n_chain;
+	struct tl_tdx tdx;
 };
 
 /** Zero is empty too; init is for values that lie on the stack. */

@@ -44,10 +44,13 @@ struct tl_http_request {
 	/* Value of the Authorization header. Sent to the URL's own origin (scheme, host, port)
 	 * only: a redirect to another origin loses it. NULL = none. */
 	const struct tl_secret *authorization;
-	const void *body; /* request body; NULL = none */
+	const char *authorization_name; /* another header for it, as "x-api-key"; NULL = none */
+	const void *body;               /* request body; NULL = none */
 	size_t body_bytes;
 	const char *ca_file; /* PEM bundle that replaces the system's trust store; NULL = system */
-	bool is_plain_allowed; /* http:// too: the metadata server only */
+	const char *tls12_ciphers; /* all that may be used in TLS 1.2, OpenSSL's names; NULL =
+				      OpenSSL's choice. TLS 1.3 has no weak ones */
+	bool is_plain_allowed;     /* http:// too: the metadata server only */
 	/* 0 = a 3xx is returned as it is. GET and HEAD only; never from https to http. */
 	unsigned int redirects_max;
 	struct tl_deadline deadline; /* for the whole request, redirects included */

@@ -50,9 +50,8 @@ int tl_tee_new(const struct tl_tee_ops *ops, void *consume_backend, const struct
 struct tl_tpm_options {
 	const char *tcti;         /* as Tss2_TctiLdr_Initialize takes it: "device:/dev/tpmrm0" */
 	const char *firmware_log; /* TCG2 event log of this boot; at most 1 MiB */
-	const char
-		*ak_chain; /* PEM file of the intermediate certificates, AK's issuer first; NULL:
-			      none. Fetching them by the certificate's AIA URLs isn't done here. */
+	const char *ak_chain; /* PEM file of the intermediate certificates, AK's issuer first; NULL:
+				 none. Fetching them is teelaunch/cert_chain.h's. */
 };
 
 /**

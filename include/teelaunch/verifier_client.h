@@ -48,8 +48,9 @@ struct tl_attest_sources {
 	/* Access token for the API, sent as "Authorization: Bearer"; NULL = none is sent. */
 	int (*bearer)(void *ctx, struct tl_secret *ret, struct tl_error *err);
 	void *bearer_ctx;
-	/* Identity token number @i of @n_principals: the machine's own service account first. */
-	int (*principal)(void *ctx, size_t i, const char *audience, struct tl_secret *ret,
+	/* Identity token number @i of @n_principals: the machine's own service account first.
+	 * @audience has @n bytes, which may be any. */
+	int (*principal)(void *ctx, size_t i, const char *audience, size_t n, struct tl_secret *ret,
 			 struct tl_error *err);
 	void *principal_ctx;
 	size_t n_principals;

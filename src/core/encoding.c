@@ -123,14 +123,15 @@ static bool is_unreserved(unsigned char c)
 	       c == '-' || c == '_' || c == '.' || c == '~';
 }
 
-int tl_form_encode(const char *s, struct tl_buf *ret)
+int tl_form_encode_bytes(const void *data, size_t n, struct tl_buf *ret)
 {
+	const unsigned char *bytes = data;
 	struct tl_buf text;
 	int r = 0;
 
 	tl_buf_init(&text, ret->max_bytes);
-	for (; *s && r == 0; s++) {
-		const unsigned char c = (unsigned char)*s;
+	for (size_t i = 0; i < n && r == 0; i++) {
+		const unsigned char c = bytes[i];
 
 		if (c == ' ')
 			r = tl_buf_append_u8(&text, '+');
@@ -143,4 +144,9 @@ int tl_form_encode(const char *s, struct tl_buf *ret)
 		r = tl_buf_append(ret, text.data, text.len_bytes);
 	tl_buf_done(&text);
 	return r;
+}
+
+int tl_form_encode(const char *s, struct tl_buf *ret)
+{
+	return tl_form_encode_bytes(s, strlen(s), ret);
 }

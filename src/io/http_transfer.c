@@ -102,13 +102,14 @@ static int header_add(struct curl_slist **list, const char *line)
 	return 0;
 }
 
-static int header_add_authorization(struct curl_slist **list, const struct tl_secret *value)
+static int header_add_authorization(struct curl_slist **list, const char *name,
+				    const struct tl_secret *value)
 {
 	struct tl_buf line;
 	int r;
 
 	tl_buf_init(&line, TL_HTTP_HEADERS_MAX);
-	r = tl_buf_append_str(&line, "Authorization: ");
+	r = tl_buf_printf(&line, "%s: ", name ? name : "Authorization");
 	if (r == 0)
 		r = tl_buf_append(&line, value->bytes, value->len_bytes);
 	if (r == 0)
@@ -132,7 +133,7 @@ int tl_http_headers_build(const struct tl_http_exchange *x, struct curl_slist **
 		if (!is_header_value(secret->bytes, secret->len_bytes))
 			return tl_fail(err, TL_E_NET_URL, EINVAL,
 				       "control character in the credential for '%s'", x->origin);
-		r = header_add_authorization(list, secret);
+		r = header_add_authorization(list, x->req->authorization_name, secret);
 	}
 	return r < 0 ? tl_http_fail_memory(err) : 0;
 }
@@ -196,10 +197,14 @@ static CURLcode set_method(CURL *e, const struct tl_http_request *req)
 	return c;
 }
 
-static CURLcode set_trust(CURL *e, const char *ca_file)
+static CURLcode set_trust(CURL *e, const char *ca_file, const char *tls12_ciphers)
 {
 	CURLcode c = CURLE_OK;
 
+	if (tls12_ciphers)
+		c = curl_easy_setopt(e, CURLOPT_SSL_CIPHER_LIST, tls12_ciphers);
+	if (c)
+		return c;
 	if (ca_file)
 		c = curl_easy_setopt(e, CURLOPT_CAINFO, ca_file);
 	/* Else the system's folder of roots would be trusted beside the given bundle. */
@@ -275,7 +280,7 @@ int tl_http_set_up(struct tl_http_exchange *x, struct curl_slist *headers, struc
 	e = x->http->easy;
 	c = set_transfer(x, headers);
 	if (!c)
-		c = set_trust(e, x->req->ca_file);
+		c = set_trust(e, x->req->ca_file, x->req->tls12_ciphers);
 	if (!c)
 		c = set_method(e, x->req);
 	if (c == CURLE_OUT_OF_MEMORY)

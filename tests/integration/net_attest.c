@@ -29,11 +29,11 @@ static int bearer(void *ctx, struct tl_secret *ret, struct tl_error *err)
 	return metadata_access_token(((struct machine *)ctx)->metadata, ret, err);
 }
 
-static int principal(void *ctx, size_t i, const char *audience, struct tl_secret *ret,
+static int principal(void *ctx, size_t i, const char *audience, size_t n, struct tl_secret *ret,
 		     struct tl_error *err)
 {
 	(void)i;
-	return metadata_identity_token(((struct machine *)ctx)->metadata, audience, ret, err);
+	return metadata_identity_token(((struct machine *)ctx)->metadata, audience, n, ret, err);
 }
 
 static int collect(void *ctx, const void *nonce, size_t n, struct tl_evidence *ret,

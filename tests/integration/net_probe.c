@@ -6,6 +6,9 @@
  *   net_probe [--option VALUE]... http URL...
  *   net_probe [--option VALUE]... metadata HOST OPERATION...
  *   net_probe [--option VALUE]... attest URL
+ *   net_probe [--option VALUE]... ita URL
+ *   net_probe [--option VALUE]... account URL ACCOUNT...
+ *   net_probe [--option VALUE]... chain CERTIFICATE-FILE HOST...
  */
 #include <errno.h>
 #include <jansson.h>
@@ -14,16 +17,23 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <teelaunch/account_token.h>
+#include <teelaunch/cert_chain.h>
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
+#include <teelaunch/encoding.h>
+#include <teelaunch/file.h>
 #include <teelaunch/http.h>
 #include <teelaunch/verifier_client.h>
+#include <teelaunch/verifier_ita.h>
 
 #include "launcher/metadata.h"
 
 static struct {
-	const char *ca, *auth, *method, *body, *api, *identity, *project, *region;
-	uint64_t max, redirects, deadline, stall, connect, cancel, sink, plain, budget, try_ms;
+	const char *ca, *auth, *method, *body, *api, *identity, *project, *region, *key, *audience,
+		*hex;
+	uint64_t max, redirects, deadline, stall, connect, cancel, sink, plain, budget, try_ms, tdx,
+		times;
 	const char *headers[8];
 	size_t n_headers;
 } opts = { .max = 1 << 20,
@@ -31,6 +41,8 @@ static struct {
 	   .api = "verifyConfidentialSpace",
 	   .project = "proj-1",
 	   .region = "us-central1",
+	   .tdx = 1,
+	   .times = 1,
 	   .sink = UINT64_MAX };
 
 static const struct option_row {
@@ -46,6 +58,9 @@ static const struct option_row {
 	{ "identity", &opts.identity, NULL },
 	{ "project", &opts.project, NULL },
 	{ "region", &opts.region, NULL },
+	{ "key", &opts.key, NULL },
+	{ "audience", &opts.audience, NULL },
+	{ "hex", &opts.hex, NULL }, /* the audience, if it isn't text */
 	{ "max", NULL, &opts.max },
 	{ "redirects", NULL, &opts.redirects },
 	{ "deadline", NULL, &opts.deadline },
@@ -56,6 +71,8 @@ static const struct option_row {
 	{ "plain", NULL, &opts.plain },
 	{ "budget", NULL, &opts.budget },
 	{ "try", NULL, &opts.try_ms },
+	{ "tdx", NULL, &opts.tdx },
+	{ "times", NULL, &opts.times },
 };
 
 /* --- output ------------------------------------------------------------------------------- */
@@ -215,8 +232,9 @@ static int secret_read(struct metadata *m, const char *op, json_t *o, struct tl_
 {
 	auto_secret struct tl_secret s = { 0 };
 	const char *audience = opts.body ? opts.body : "aud";
-	int r = strcmp(op, "access") == 0 ? metadata_access_token(m, &s, err)
-					  : metadata_identity_token(m, audience, &s, err);
+	int r = strcmp(op, "access") == 0
+			? metadata_access_token(m, &s, err)
+			: metadata_identity_token(m, audience, strlen(audience), &s, err);
 
 	if (r == 0)
 		json_object_set_new(o, "value", json_stringn(s.bytes, s.len_bytes));
@@ -290,14 +308,17 @@ static int bearer(void *ctx, struct tl_secret *ret, struct tl_error *err)
 	return tl_secret_set(ret, opts.auth, strlen(opts.auth));
 }
 
-static int principal(void *ctx, size_t i, const char *audience, struct tl_secret *ret,
+static int principal(void *ctx, size_t i, const char *audience, size_t n, struct tl_secret *ret,
 		     struct tl_error *err)
 {
 	char text[1024];
 
 	(void)ctx;
 	(void)err;
-	snprintf(text, sizeof(text), "%s.%zu.%s", opts.identity, i, audience);
+	snprintf(text, sizeof(text), "%s.%zu.%.*s", opts.identity, i, opts.key ? 0 : (int)n,
+		 audience);
+	if (opts.key && n < sizeof(text) / 4) /* Intel's has any bytes */
+		tl_hex_encode(audience, n, text + strlen(text));
 	return tl_secret_set(ret, text, strlen(text));
 }
 
@@ -309,7 +330,49 @@ static int collect(void *ctx, const void *nonce, size_t n, struct tl_evidence *r
 	++*(int *)ctx;
 	ret->n_quotes = 1;
 	ret->quotes[0].hash = TL_SHA256;
+	if (opts.key && opts.tdx) {
+		tl_blob_set(&ret->tdx.quote, nonce, n);
+		tl_blob_set(&ret->tdx.ccel_data, "ccel\xff", 5);
+		tl_blob_set(&ret->cel, "cel", 3);
+		tl_blob_set(&ret->ak_cert, "ak", 2);
+	}
 	return tl_blob_set(&ret->quotes[0].attest, nonce, n);
+}
+
+static int open_gca(const char *url, struct tl_cancel *cancel, struct tl_verifier **ret,
+		    struct tl_error *err)
+{
+	const struct tl_verifier_options options = {
+		.url = url,
+		.ca_file = opts.ca,
+		.project = opts.project,
+		.region = opts.region,
+		.api = strcmp(opts.api, "verifyAttestation") == 0 ? TL_VERIFIER_ATTESTATION
+								  : TL_VERIFIER_CONFIDENTIAL_SPACE,
+		.try_timeout_ms = opts.try_ms,
+		.budget_ms = opts.budget,
+		.cancel = cancel,
+	};
+
+	return tl_verifier_open_gca(&options, ret, err);
+}
+
+static int open_ita(const char *url, struct tl_cancel *cancel, struct tl_verifier **ret,
+		    struct tl_error *err)
+{
+	auto_secret struct tl_secret key = { 0 };
+	const struct tl_ita_options options = {
+		.region = opts.region,
+		.url = *url ? url : NULL,
+		.api_key = &key,
+		.ca_file = opts.ca,
+		.try_timeout_ms = opts.try_ms,
+		.budget_ms = opts.budget,
+		.cancel = cancel,
+	};
+
+	tl_secret_set(&key, opts.key, strlen(opts.key));
+	return tl_verifier_open_ita(&options, ret, err);
 }
 
 static int run_attest(char **args)
@@ -325,26 +388,20 @@ static int run_attest(char **args)
 		.collect = collect,
 		.collect_ctx = &collected,
 	};
-	struct tl_verifier_options options = {
-		.url = args[0],
-		.ca_file = opts.ca,
-		.project = opts.project,
-		.region = opts.region,
-		.api = strcmp(opts.api, "verifyAttestation") == 0 ? TL_VERIFIER_ATTESTATION
-								  : TL_VERIFIER_CONFIDENTIAL_SPACE,
-		.try_timeout_ms = opts.try_ms,
-		.budget_ms = opts.budget,
-	};
+	char nonce[] = "nonce-1", *nonces[] = { nonce, NULL };
+	const struct tl_token_options options = { .audience = opts.audience,
+						  .nonces = { .items = nonces, .n = 1 },
+						  .token_type = "OIDC" };
 	uint64_t since_ms = tl_clock_mono_ms();
 	json_t *o = json_object(), *warnings = json_array();
 	struct canceller c;
 	int r;
 
 	canceller_start(&c);
-	options.cancel = c.cancel;
-	r = tl_verifier_open_gca(&options, &v, &err);
+	r = opts.key ? open_ita(args[0], c.cancel, &v, &err)
+		     : open_gca(args[0], c.cancel, &v, &err);
 	if (r == 0)
-		r = tl_verifier_attest(v, &sources, NULL, &res, &err);
+		r = tl_verifier_attest(v, &sources, opts.audience ? &options : NULL, &res, &err);
 	canceller_end(&c);
 	for (size_t i = 0; i < res.warnings.n; i++)
 		json_array_append_new(warnings, json_string(res.warnings.items[i]));
@@ -355,6 +412,92 @@ static int run_attest(char **args)
 	if (res.token.bytes)
 		json_object_set_new(o, "token", json_string(res.token.bytes));
 	print_result(o, r, &err, since_ms);
+	return 0;
+}
+
+/* --- impersonation ------------------------------------------------------------------------ */
+
+static int run_account(char **args)
+{
+	auto_secret struct tl_secret bearer = { 0 };
+	const struct tl_account_options options = { .url = args[0],
+						    .ca_file = opts.ca,
+						    .try_timeout_ms = opts.try_ms };
+	struct tl_account_client *client = NULL;
+	struct tl_error err = { 0 };
+	uint8_t bytes[64];
+	size_t n = opts.hex ? strlen(opts.hex) / 2 : strlen(opts.audience);
+	int r = tl_account_open(&options, &client, &err);
+
+	if (opts.hex && (n > sizeof(bytes) || tl_hex_decode(opts.hex, bytes, n) < 0))
+		return 2;
+	tl_secret_set(&bearer, opts.auth, strlen(opts.auth));
+	if (r < 0)
+		print_result(json_object(), r, &err, tl_clock_mono_ms());
+	for (char **account = args + 1; client && *account; account++) {
+		auto_secret struct tl_secret token = { 0 };
+		uint64_t since_ms = tl_clock_mono_ms();
+		json_t *o = json_object();
+
+		err = (struct tl_error){ 0 };
+		r = tl_account_token(client, &bearer, *account,
+				     opts.hex ? (char *)bytes : opts.audience, n, &token, &err);
+		if (token.bytes)
+			json_object_set_new(o, "token", json_string(token.bytes));
+		print_result(o, r, &err, since_ms);
+	}
+	tl_account_close(client);
+	return 0;
+}
+
+/* --- certificates ------------------------------------------------------------------------- */
+
+static json_t *chain_json(const struct tl_evidence *e)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < e->n_chain; i++) {
+		auto_free char *hex = malloc(2 * e->cert_chain[i].n + 1);
+
+		if (!hex)
+			abort();
+		tl_hex_encode(e->cert_chain[i].bytes, e->cert_chain[i].n, hex);
+		json_array_append_new(list, json_string(hex));
+	}
+	return list;
+}
+
+static int run_chain(char **args)
+{
+	auto_buf struct tl_buf cert = { 0 };
+	auto_strv struct tl_strv hosts = { 0 };
+	struct tl_cert_chain *chain;
+	struct tl_error err = { 0 };
+	struct canceller c;
+
+	tl_buf_init(&cert, 1 << 16);
+	if (tl_file_read(args[0], &cert, &err) < 0)
+		return 2;
+	for (char **host = args + 1; *host; host++)
+		tl_strv_add(&hosts, *host);
+	chain = tl_cert_chain_new(&hosts);
+	canceller_start(&c);
+	for (uint64_t i = 0; chain && i < opts.times; i++) {
+		auto_evidence struct tl_evidence e = { 0 };
+		uint64_t since_ms = tl_clock_mono_ms();
+		json_t *o = json_object();
+		bool is_news;
+		int r;
+
+		err = (struct tl_error){ 0 };
+		tl_blob_set(&e.ak_cert, cert.data, cert.len_bytes);
+		r = tl_cert_chain_add(chain, &e, c.cancel, &is_news, &err);
+		json_object_set_new(o, "chain", chain_json(&e));
+		json_object_set_new(o, "is_news", json_boolean(is_news));
+		print_result(o, r, &err, since_ms);
+	}
+	canceller_end(&c);
+	tl_cert_chain_free(chain);
 	return 0;
 }
 
@@ -375,6 +518,12 @@ static bool option_take(const char *name, const char *value)
 	return true;
 }
 
+static const struct {
+	const char *name;
+	int (*run)(char **args);
+} verbs[] = { { "http", run_http },  { "metadata", run_metadata }, { "attest", run_attest },
+	      { "ita", run_attest }, { "account", run_account },   { "chain", run_chain } };
+
 int main(int argc, char **argv)
 {
 	int i = 1;
@@ -385,9 +534,8 @@ int main(int argc, char **argv)
 			return 2;
 	if (i + 1 >= argc)
 		return 2;
-	if (strcmp(argv[i], "http") == 0)
-		return run_http(argv + i + 1);
-	if (strcmp(argv[i], "metadata") == 0)
-		return run_metadata(argv + i + 1);
-	return strcmp(argv[i], "attest") == 0 ? run_attest(argv + i + 1) : 2;
+	for (size_t v = 0; v < TL_ARRAY_SIZE(verbs); v++)
+		if (strcmp(argv[i], verbs[v].name) == 0)
+			return verbs[v].run(argv + i + 1);
+	return 2;
 }

@@ -64,7 +64,7 @@ authorityKeyIdentifier = keyid
 basicConstraints = critical,CA:FALSE
 keyUsage = critical,digitalSignature
 authorityKeyIdentifier = keyid
-1.3.6.1.4.1.11129.2.1.21 = ASN1:SEQUENCE:instance
+{issuers}1.3.6.1.4.1.11129.2.1.21 = ASN1:SEQUENCE:instance
 # GCEInstanceInfo of go-tpm-tools, server/instance_info.go
 [instance]
 zone = UTF8:{zone}
@@ -206,7 +206,8 @@ class Tpm:
 
     def make_certificate(self, kind, issuer, name, public=None):
         config, key = self.path("ca", kind + ".cnf"), self.path("ca", kind + ".key")
-        write(config, OPENSSL_CONFIG.format(name=name, **self.options))
+        issuers = "authorityInfoAccess = caIssuers;URI:%s\n" % self.options["aia"] if self.options["aia"] else ""
+        write(config, OPENSSL_CONFIG.format(name=name, issuers=issuers, **self.options))
         run("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
         run("openssl", "req", "-new", "-key", key, "-config", config, "-out",
             self.path("ca", kind + ".csr"))
@@ -305,7 +306,7 @@ PROVISIONED = ["banks", "intermediate", "zone", "project_number", "project_id", 
 DEFAULTS = {
     "banks": "sha1,sha256,sha384", "intermediate": False, "cache": None,
     "zone": "us-central1-a", "project_number": "1234567890", "project_id": "demo-project",
-    "instance_id": "4242424242424242424", "instance_name": "demo-vm",
+    "instance_id": "4242424242424242424", "instance_name": "demo-vm", "aia": "",
     "hardened": True, "secure_boot": "on", "technology": "none", "arguments": None,
     "used_banks": None,
 }

@@ -73,17 +73,13 @@ static const struct row rows[] = {
 	  { TL_E_MOUNT } },
 	{ "\"tee-mount\":true", "", { TL_E_ATTRIBUTES_TYPE, TL_E_DENIED_MOUNT } },
 	/* The key is there, so the pair is complete; it is only unreadable. */
-	{ "\"ita-region\":\"US\",\"ita-api-key\":\"\\u0000\"",
-	  "",
-	  { TL_E_ATTRIBUTES_NUL, TL_E_FEATURE } },
-	{ "\"ita-region\":7,\"ita-api-key\":\"k\"", "", { TL_E_ATTRIBUTES_TYPE, TL_E_FEATURE } },
-	{ "\"ita-region\":\"US\",\"ita-api-key\":7", "", { TL_E_ATTRIBUTES_TYPE, TL_E_FEATURE } },
-	{ "\"ita-region\":\"\\u0000\",\"ita-api-key\":\"k\"",
-	  "",
-	  { TL_E_ATTRIBUTES_NUL, TL_E_FEATURE } },
-	{ "\"ita-region\":7", "", { TL_E_ATTRIBUTES_TYPE, TL_E_ITA_PAIR, TL_E_FEATURE } },
-	{ "\"ita-api-key\":7", "", { TL_E_ATTRIBUTES_TYPE, TL_E_ITA_PAIR, TL_E_FEATURE } },
-	{ "\"ita-api-key\":\"k\",\"ita-region\":\"\"", "", { TL_E_ITA_PAIR, TL_E_FEATURE } },
+	{ "\"ita-region\":\"US\",\"ita-api-key\":\"\\u0000\"", "", { TL_E_ATTRIBUTES_NUL } },
+	{ "\"ita-region\":7,\"ita-api-key\":\"k\"", "", { TL_E_ATTRIBUTES_TYPE } },
+	{ "\"ita-region\":\"US\",\"ita-api-key\":7", "", { TL_E_ATTRIBUTES_TYPE } },
+	{ "\"ita-region\":\"\\u0000\",\"ita-api-key\":\"k\"", "", { TL_E_ATTRIBUTES_NUL } },
+	{ "\"ita-region\":7", "", { TL_E_ATTRIBUTES_TYPE, TL_E_ITA_PAIR } },
+	{ "\"ita-api-key\":7", "", { TL_E_ATTRIBUTES_TYPE, TL_E_ITA_PAIR } },
+	{ "\"ita-api-key\":\"k\",\"ita-region\":\"\"", "", { TL_E_ITA_PAIR } },
 	{ "\"tee-install-gpu-driver\":\"yes\"", "", { TL_E_KEY_BOOL, TL_E_FEATURE } },
 	/* It is set, though to something that is no string: "not set" would be wrong. */
 	{ "\"tee-image-reference\":7", "", { TL_E_ATTRIBUTES_TYPE } },
@@ -179,7 +175,7 @@ static void a_mended_value_brings_up_no_reason_that_was_not_told(void **state)
 		{ "\"tee-mount\":\"" MOUNT("/a,size=1k\""), "\"tee-mount\":\"" MOUNT("/a\"") },
 		{ "\"tee-monitoring-enable\":\"1\"", "\"tee-monitoring-enable\":\"all\"" },
 		{ "\"tee-install-gpu-driver\":\"yes\"", "\"tee-install-gpu-driver\":\"true\"" },
-		{ "\"ita-region\":\"US\"", "\"ita-region\":\"US\",\"ita-api-key\":\"k\"" },
+		{ "\"ita-region\":\"XX\"", "\"ita-region\":\"XX\",\"ita-api-key\":\"k\"" },
 	};
 
 	(void)state;

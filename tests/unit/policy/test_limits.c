@@ -258,6 +258,29 @@ static void paths_are_cleaned_as_go_cleans_them(void **state)
 	}
 }
 
+static void a_region_of_intel_trust_authority_is_one_of_two(void **state)
+{
+	static const struct {
+		const char *region;
+		bool is_known;
+	} rows[] = { { "US", true },   { "eu", true },           { "Eu", true },  { "", false },
+		     { "USA", false }, { "us-central1", false }, { " US", false } };
+	const struct tl_machine_facts facts = { .features = TL_FEATURE_ITA };
+
+	(void)state;
+	for (size_t i = 0; i < TL_ARRAY_SIZE(rows); i++) {
+		auto_launch_spec struct tl_launch_spec spec = { .ita_region =
+									strdup(rows[i].region) };
+		auto_findings struct tl_findings findings = { 0 };
+
+		assert_int_equal(tl_machine_check(&spec, &facts, &findings),
+				 rows[i].is_known ? 0 : -EPERM);
+		assert_int_equal(findings.n, !rows[i].is_known);
+		if (findings.n)
+			assert_int_equal(findings.items[0].code, TL_E_ITA_REGION);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -268,6 +291,7 @@ int main(void)
 		cmocka_unit_test(the_1025th_variable_is_refused_by_name),
 		cmocka_unit_test(sums_of_sizes_saturate),
 		cmocka_unit_test(a_spec_alone_may_be_fine_and_the_machine_not),
+		cmocka_unit_test(a_region_of_intel_trust_authority_is_one_of_two),
 		cmocka_unit_test(values_of_no_name_have_none),
 		cmocka_unit_test(paths_are_cleaned_as_go_cleans_them),
 	};

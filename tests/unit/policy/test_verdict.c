@@ -450,7 +450,7 @@ static void what_the_launcher_lacks_is_refused_or_warned_of_by_name(void **state
 							.monitoring = TL_MONITORING_ALL,
 							.ita_region = strdup("US") };
 	auto_findings struct tl_findings findings = { 0 };
-	struct tl_machine_facts facts = { .features = TL_FEATURES_OF_RELEASE };
+	struct tl_machine_facts facts = { 0 };
 
 	(void)state;
 	tl_strv_add(&spec.signed_image_repos, "r");
