@@ -302,7 +302,7 @@ def open_files(pid):
 
 # Options that shape the TPM itself; the others shape a boot.
 PROVISIONED = ["banks", "intermediate", "zone", "project_number", "project_id", "instance_id",
-               "instance_name"]
+               "instance_name", "aia"]
 DEFAULTS = {
     "banks": "sha1,sha256,sha384", "intermediate": False, "cache": None,
     "zone": "us-central1-a", "project_number": "1234567890", "project_id": "demo-project",
