@@ -244,7 +244,7 @@ int ita_token_body(const struct ita_nonce *nonce, const struct tl_secret *princi
 			   put(body, "token_signing_alg", json_string("RS256")) &&
 			   put(body, "gcpcs",
 			       gcpcs_json(principals_json(tokens, principals, n_principals),
-					  evidence, options));
+					  evidence, signatures, options));
 	json_t *token;
 	size_t i;
 	int r;
