@@ -456,7 +456,7 @@ static void what_the_launcher_lacks_is_refused_or_warned_of_by_name(void **state
 	tl_strv_add(&spec.signed_image_repos, "r");
 	tl_strv_add(&spec.impersonate_service_accounts, "a");
 	assert_int_equal(tl_machine_check(&spec, &facts, &findings), -EPERM);
-	assert_int_equal(findings.n, 4);
+	assert_int_equal(findings.n, 5);
 	for (size_t i = 0; i < findings.n; i++) {
 		assert_int_equal(findings.items[i].code, TL_E_FEATURE);
 		assert_int_equal(findings.items[i].is_warning, i >= 2);
