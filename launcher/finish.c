@@ -2,6 +2,7 @@
 /* What follows from the end of a launch: the decision, the report, the exit code. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,11 +10,16 @@
 #include <unistd.h>
 
 #include <teelaunch/cleanup.h>
+#include <teelaunch/clock.h>
 #include <teelaunch/exit_decision.h>
 #include <teelaunch/file.h>
 #include <teelaunch/log.h>
+#include <teelaunch/tpm_clock.h>
 
 #include "sequence.h"
+
+/* A sign of life for the service manager that often. */
+#define PAUSE_STEP_MS 10000
 
 static struct report_finding *findings_borrow(const struct tl_findings *f)
 {
@@ -91,6 +97,50 @@ static void report_emit(struct launch *l)
 		tl_log_event(LOG_ERR, "report.failed", "exit_code=%d", l->report.exit_code);
 }
 
+/* Without a TPM that answers, the machine may be in any loop. */
+static void restart_delay_find(struct launch *l, enum tl_outcome outcome)
+{
+	uint32_t resets = UINT32_MAX;
+	uint64_t delay_ms;
+	struct tl_error err = { 0 };
+
+	if (outcome == TL_OUTCOME_SUCCESS || !l->options->restart_delay_max_ms)
+		return;
+	if (tl_tpm_reset_count(l->options->tcti, &resets, &err) < 0)
+		tl_log_event(LOG_WARNING, "restart.uncounted", "code=%s msg='%s'",
+			     tl_catalogue_find(err.code)->id, TL_Q(err.msg));
+	delay_ms = tl_restart_delay_ms(outcome, tl_clock_mono_ms(), resets, tl_clock_random());
+	if (delay_ms > l->options->restart_delay_max_ms)
+		delay_ms = l->options->restart_delay_max_ms;
+	l->report.restart_delay_ms = delay_ms;
+	if (delay_ms)
+		tl_log_event(
+			LOG_WARNING, "restart.delayed",
+			"delay_ms=%" PRIu64 " resets=%" PRIu32
+			" msg='launches that fail soon after the start restart ever more slowly'",
+			delay_ms, resets);
+}
+
+int launch_pause(struct launch *l, int code)
+{
+	uint64_t left_ms = l->report.restart_delay_ms;
+
+	while (left_ms > 0) {
+		uint64_t step_ms = left_ms < PAUSE_STEP_MS ? left_ms : PAUSE_STEP_MS;
+
+		manager_note_ending(&l->notes, PAUSE_STEP_MS * 3);
+		if (tl_cancel_sleep(l->cancel, step_ms)) {
+			tl_log_event(LOG_INFO, "restart.cancelled",
+				     "msg='a shutdown was asked for'");
+			return tl_exit_decide(TL_OUTCOME_WORKLOAD, TL_RESTART_NEVER,
+					      l->has_machine && !l->machine.is_hardened, true)
+				.exit_code;
+		}
+		left_ms -= step_ms;
+	}
+	return code;
+}
+
 int launch_finish(struct launch *l, int r, const struct tl_error *err)
 {
 	/* The watch over the disk uses the same cancellation, and nobody has asked then. */
@@ -115,6 +165,8 @@ int launch_finish(struct launch *l, int r, const struct tl_error *err)
 			     TL_Q(tl_catalogue_find(err->code)->effect),
 			     TL_Q(tl_catalogue_find(err->code)->action));
 	}
+	if (d.action == TL_VM_RESTART)
+		restart_delay_find(l, outcome);
 	l->report.version = l->options->version;
 	l->report.commit = l->options->commit;
 	tl_log_event(r < 0 ? LOG_ERR : LOG_INFO, "launch.end", "result=%s exit_code=%d action=%s",

@@ -41,8 +41,9 @@ struct launch_options {
 	uint64_t first_token_budget_ms;
 	/* What the workload may spend by the token socket (teelaunch/token_server.h). */
 	uint64_t token_rate, token_burst, token_cache_ms;
-	uint64_t stop_grace_ms; /* SIGKILL so long after SIGTERM; 0: never */
-	uint64_t drain_ms;      /* bound on reading the last output */
+	uint64_t stop_grace_ms;        /* SIGKILL so long after SIGTERM; 0: never */
+	uint64_t restart_delay_max_ms; /* before a restart after a quick failure */
+	uint64_t drain_ms;             /* bound on reading the last output */
 	const char *version, *commit;
 };
 

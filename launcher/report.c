@@ -153,6 +153,8 @@ static json_t *report_json(const struct report *r, enum shorten level)
 	set(o, "code", text_or_null(r->code));
 	set(o, "message", text_or_null(r->message));
 	set(o, "exit_code", json_integer(r->exit_code));
+	if (r->restart_delay_ms)
+		set(o, "restart_delay_ms", json_integer((json_int_t)r->restart_delay_ms));
 	set(o, "action", text_or_null(r->action));
 	set(o, "decided_by", text_or_null(r->decided_by));
 	if (r->findings_n && level < NO_FINDINGS)

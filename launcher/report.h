@@ -37,8 +37,9 @@ struct report {
 	const char *code;   /* "TL0401"; NULL on success */
 	const char *message;
 	int exit_code;
-	const char *action;     /* "stop", "restart", "hold" */
-	const char *decided_by; /* "workload", "launcher", "operator" */
+	uint64_t restart_delay_ms; /* 0: none */
+	const char *action;        /* "stop", "restart", "hold" */
+	const char *decided_by;    /* "workload", "launcher", "operator" */
 	struct report_stage stages[REPORT_STAGES_MAX];
 	size_t stages_n;
 	const struct report_finding *findings;

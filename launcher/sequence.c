@@ -197,6 +197,7 @@ int launch_run(const struct launch_options *options, struct tl_cancel *cancel)
 	}
 	code = launch_finish(&l, r, &err);
 	cloud_log_end(&l);
+	code = launch_pause(&l, code);
 	launch_done(&l);
 	return code;
 }

@@ -117,5 +117,11 @@ int folders_make(const struct launch *l, struct tl_error *err);
 /** Best effort, within seconds: a launch that ended early must not leave an earlier one running. */
 void launch_sweep_late(struct launch *l);
 
+/**
+ * Wait as long as the report says before a restart. A shutdown asked for meanwhile ends the wait,
+ * and the machine stops. Returns the exit code, changed if so.
+ */
+int launch_pause(struct launch *l, int code);
+
 /** Decide, report, and return the exit code. @r and @err are how the stages ended. */
 int launch_finish(struct launch *l, int r, const struct tl_error *err);

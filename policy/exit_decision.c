@@ -40,6 +40,29 @@ struct tl_exit_decision tl_exit_decide(enum tl_outcome outcome, enum tl_restart_
 	return (struct tl_exit_decision){ code, tl_vm_action_of_exit_code(code) };
 }
 
+/* Of restarts; the next ones double. */
+#define FREE_RESTARTS  3
+#define FIRST_DELAY_MS UINT64_C(2000)
+#define UNKNOWN_RESETS 7
+#define DOUBLINGS_MAX  8 /* 2 s, eight times doubled, is beyond the limit */
+
+uint64_t tl_restart_delay_ms(enum tl_outcome outcome, uint64_t uptime_ms, uint32_t resets,
+			     uint64_t random)
+{
+	uint64_t delay_ms;
+
+	if (resets == UINT32_MAX)
+		resets = UNKNOWN_RESETS;
+	if (outcome == TL_OUTCOME_SUCCESS || uptime_ms >= TL_RESTART_QUICK_MS ||
+	    resets < FREE_RESTARTS)
+		return 0;
+	resets -= FREE_RESTARTS;
+	delay_ms = FIRST_DELAY_MS << (resets < DOUBLINGS_MAX ? resets : DOUBLINGS_MAX);
+	if (delay_ms > TL_RESTART_DELAY_MAX_MS)
+		delay_ms = TL_RESTART_DELAY_MAX_MS;
+	return delay_ms / 2 + random % (delay_ms / 2 + 1);
+}
+
 enum tl_outcome tl_outcome_of_class(enum tl_class class)
 {
 	static const enum tl_outcome outcomes[] = {

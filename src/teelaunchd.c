@@ -11,6 +11,7 @@
 #include <teelaunch/catalogue.h>
 #include <teelaunch/cert_chain.h>
 #include <teelaunch/cleanup.h>
+#include <teelaunch/exit_decision.h>
 #include <teelaunch/log.h>
 
 #include "launcher/image/registry.h"
@@ -170,6 +171,8 @@ static const struct option_row run_rows[] = {
 	       "so long one default token answers GET /v1/token; 0 = never [10000]"),
 	OPTION(struct arguments, "stop-grace-ms", "N", launch.stop_grace_ms, parse_ms,
 	       "SIGKILL so long after SIGTERM; 0 = never [30000]"),
+	OPTION(struct arguments, "restart-delay-max-ms", "N", launch.restart_delay_max_ms, parse_ms,
+	       "longest wait before a restart after launches that failed quickly [300000]"),
 	OPTION(struct arguments, "drain-ms", "N", launch.drain_ms, parse_ms,
 	       "time for reading the workload's last output [10000]"),
 	OPTION(struct arguments, "log-level", "LEVEL", log_level, parse_log_level,
@@ -245,6 +248,7 @@ static int run(const struct verb *verb, int argc, char **argv)
 			.token_rate = 60,
 			.token_burst = 5,
 			.token_cache_ms = 10000,
+			.restart_delay_max_ms = TL_RESTART_DELAY_MAX_MS,
 			.stop_grace_ms = 30000,
 			.drain_ms = 10000,
 			.version = TL_VERSION,

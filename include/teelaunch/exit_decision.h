@@ -37,6 +37,25 @@ struct tl_exit_decision {
 struct tl_exit_decision tl_exit_decide(enum tl_outcome outcome, enum tl_restart_policy policy,
 				       bool is_debug, bool is_shutdown_requested);
 
+/* A launch that fails sooner after the machine's start than this failed quickly. */
+#define TL_RESTART_QUICK_MS     (UINT64_C(10) * 60 * 1000)
+#define TL_RESTART_DELAY_MAX_MS (UINT64_C(5) * 60 * 1000)
+
+/**
+ * How long a restart waits, so that a launch that fails again and again doesn't load metadata
+ * server, registry and verifier as fast as the machine can boot. 0 after a success, for a machine
+ * that ran for TL_RESTART_QUICK_MS, and for the first three restarts; then 2 s, doubled with each,
+ * up to TL_RESTART_DELAY_MAX_MS, of which between the half and the whole is waited. Nothing is kept
+ * from one boot to the next, so a machine with many restarts behind it waits long at once.
+ *
+ * @uptime_ms  since the machine's start
+ * @resets     how often it was reset before; UINT32_MAX: unknown, counts as seven
+ * @random     uniform over uint64_t
+ * Pure.
+ */
+uint64_t tl_restart_delay_ms(enum tl_outcome outcome, uint64_t uptime_ms, uint32_t resets,
+			     uint64_t random);
+
 /** The outcome that a failure of this class is. */
 enum tl_outcome tl_outcome_of_class(enum tl_class class);
 

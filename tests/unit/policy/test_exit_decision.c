@@ -146,6 +146,30 @@ static void classes_and_names_match(void **state)
 	assert_string_equal(tl_outcome_name(TL_OUTCOME_SUCCESS), "success");
 }
 
+static void quick_failures_restart_ever_more_slowly(void **state)
+{
+	static const uint64_t most_ms[] = { 0,     0,     0,      2000,   4000,   8000,  16000,
+					    32000, 64000, 128000, 256000, 300000, 300000 };
+
+	(void)state;
+	for (uint32_t resets = 0; resets < TL_ARRAY_SIZE(most_ms); resets++) {
+		assert_int_equal(tl_restart_delay_ms(TL_OUTCOME_RETRY, 0, resets, 0),
+				 most_ms[resets] / 2);
+		for (uint64_t random = 0; random < 1000; random++) {
+			uint64_t ms = tl_restart_delay_ms(TL_OUTCOME_WORKLOAD, 1000, resets,
+							  random * 0x9e3779b97f4a7c15);
+
+			assert_in_range(ms, most_ms[resets] / 2, most_ms[resets]);
+		}
+	}
+	assert_int_equal(tl_restart_delay_ms(TL_OUTCOME_RETRY, 0, UINT32_MAX - 1, 150000), 300000);
+	/* Unknown: as many as make half a minute. */
+	assert_int_equal(tl_restart_delay_ms(TL_OUTCOME_RETRY, 0, UINT32_MAX, 0), 16000);
+	assert_int_equal(tl_restart_delay_ms(TL_OUTCOME_SUCCESS, 0, 100, 7), 0);
+	assert_int_equal(tl_restart_delay_ms(TL_OUTCOME_WORKLOAD, TL_RESTART_QUICK_MS, 100, 7), 0);
+	assert_true(tl_restart_delay_ms(TL_OUTCOME_WORKLOAD, TL_RESTART_QUICK_MS - 1, 100, 7) > 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -156,6 +180,7 @@ int main(void)
 		cmocka_unit_test(every_end_of_the_launcher_has_one_action),
 		cmocka_unit_test(an_end_in_other_words_stops_production),
 		cmocka_unit_test(classes_and_names_match),
+		cmocka_unit_test(quick_failures_restart_ever_more_slowly),
 	};
 
 	return cmocka_run_group_tests_name("exit_decision", tests, NULL, NULL);
