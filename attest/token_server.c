@@ -6,12 +6,15 @@
 #include <teelaunch/token_server.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <microhttpd.h>
 
@@ -45,6 +48,7 @@ struct link {
 struct exchange {
 	struct desk_waiter waiter; /* first: the desk knows nothing else */
 	struct MHD_Connection *connection;
+	int wake_fd; /* the server's */
 	struct tl_buf body;
 	size_t received_bytes;
 	bool is_too_large, is_waiting;
@@ -55,6 +59,7 @@ struct tl_token_server {
 	struct token_clients clients;
 	struct token_desk *desk;
 	struct MHD_Daemon *daemon;
+	int wake_fd; /* an eventfd: something was resumed */
 	pthread_t loop;
 	atomic_bool is_ending;
 	struct link links; /* head of a ring; the loop's */
@@ -266,12 +271,14 @@ static enum MHD_Result request_take(struct exchange *x, const char *data, size_t
 	return MHD_YES;
 }
 
-/* In one of the desk's threads. */
+/* In one of the desk's threads, or the loop's. */
 static void exchange_resume(struct desk_waiter *w)
 {
 	struct exchange *x = (struct exchange *)w;
+	int wake_fd = x->wake_fd;
 
-	MHD_resume_connection(x->connection);
+	MHD_resume_connection(x->connection); /* it may be gone now */
+	(void)eventfd_write(wake_fd, 1);
 }
 
 static enum MHD_Result work_begin(struct tl_token_server *s, struct exchange *x,
@@ -282,6 +289,7 @@ static enum MHD_Result work_begin(struct tl_token_server *s, struct exchange *x,
 	struct token_reply *reply = NULL;
 
 	x->waiter.done = exchange_resume;
+	x->wake_fd = s->wake_fd;
 	x->is_waiting = true;
 	if (link) { /* what is done for it has limits of its own */
 		link->deadline = tl_deadline_never();
@@ -291,7 +299,7 @@ static enum MHD_Result work_begin(struct tl_token_server *s, struct exchange *x,
 	MHD_suspend_connection(x->connection);
 	if (desk_submit(s->desk, ask, link ? &link->peer : &nobody, &x->waiter, &reply)) {
 		x->waiter.reply = reply;
-		MHD_resume_connection(x->connection);
+		exchange_resume(&x->waiter);
 	}
 	return MHD_YES;
 }
@@ -386,12 +394,30 @@ static size_t on_unescape(void *ctx, struct MHD_Connection *c, char *text)
 
 /* --- the server ----------------------------------------------------------------------------- */
 
+/* libmicrohttpd's own wait isn't ended by MHD_resume_connection(), if it runs in our thread. */
+static void loop_wait(struct tl_token_server *s)
+{
+	const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	struct pollfd fds[] = { { .fd = s->wake_fd, .events = POLLIN },
+				{ .fd = info ? info->epoll_fd : -1, .events = POLLIN } };
+	MHD_UNSIGNED_LONG_LONG due_ms;
+	eventfd_t ignored;
+	int wait_ms = TICK_MS;
+
+	if (MHD_get_timeout(s->daemon, &due_ms) == MHD_YES && due_ms < TICK_MS)
+		wait_ms = (int)due_ms;
+	(void)poll(fds, TL_ARRAY_SIZE(fds), wait_ms);
+	if (fds[0].revents)
+		(void)eventfd_read(s->wake_fd, &ignored);
+}
+
 static void *loop_main(void *arg)
 {
 	struct tl_token_server *s = arg;
 
 	while (!atomic_load(&s->is_ending)) {
-		MHD_run_wait(s->daemon, TICK_MS);
+		loop_wait(s);
+		(void)MHD_run(s->daemon);
 		links_sweep(s);
 	}
 	return NULL;
@@ -430,6 +456,12 @@ int tl_token_server_start(const struct tl_token_server_options *options,
 	s->clients = (struct token_clients){ .has_gca = options->token,
 					     .has_intel = options->intel_token };
 	s->links.next = s->links.prev = &s->links;
+	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->wake_fd < 0) {
+		r = tl_fail_sys(err, TL_E_TOKEN_SOCKET, errno, "wake-up of the token socket");
+		free(s);
+		return r;
+	}
 	r = desk_open(&s->options, &s->desk, err);
 	if (r == 0)
 		r = daemon_start(s, err);
@@ -443,6 +475,7 @@ int tl_token_server_start(const struct tl_token_server_options *options,
 			MHD_stop_daemon(s->daemon);
 		desk_close(s->desk);
 		(void)tl_token_socket_remove(options->dir, NULL);
+		close(s->wake_fd);
 		free(s);
 		return r;
 	}
@@ -466,6 +499,7 @@ struct tl_token_server *tl_token_server_stop(struct tl_token_server *s)
 	pthread_join(s->loop, NULL);
 	MHD_stop_daemon(s->daemon);
 	desk_close(s->desk);
+	close(s->wake_fd);
 	free(s);
 	return NULL;
 }

@@ -17,6 +17,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "world"))
 
 import parts  # noqa: E402
+import token_bench  # noqa: E402
 from images import BIG  # noqa: E402
 from world import TOP, World  # noqa: E402
 
@@ -168,16 +169,22 @@ def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--runs", type=int, default=10, help="of the short measurements (10)")
     p.add_argument("--pulls", type=int, default=3, help="of the pulls of 200 MB (3)")
+    p.add_argument("--requests", type=int, default=100, help="of evidence and of tokens (100)")
+    p.add_argument("--only-tokens", action="store_true", help="the token socket alone")
     p.add_argument("--json", default=os.path.join(TOP, "build", "bench.json"), help="results as JSON")
     a = p.parse_args()
     try:
-        pulled = [name for name in BIG if name.startswith("bench/")]
+        pulled = [] if a.only_tokens else [name for name in BIG if name.startswith("bench/")]
         with World(images=(SMALL, DENIED, *pulled)) as world:
             print("machine: %s" % machine())
             print("runs: %d, pulls: %d; snapshotter %s on %s" % (
                 a.runs, a.pulls, parts.load_facts(world.containerd.folder)["snapshotter"],
                 parts.run("stat", "-f", "-c", "%T", world.folder).decode().strip()), flush=True)
             bench = Bench(world, a.runs, a.pulls)
+            tokens, faults = token_bench.measure(world, SMALL, a.requests)
+            token_bench.show(tokens, faults)
+            if a.only_tokens:
+                return 1 if faults else 0
             bench.start_up()
             bench.denial()
             for name in pulled:
@@ -186,12 +193,13 @@ def main():
             mapped = sizes(os.path.join(world.programs, "teelaunchd"))
             show(bench, mapped)
         os.makedirs(os.path.dirname(os.path.abspath(a.json)), exist_ok=True)
-        parts.write(a.json, json.dumps({"machine": machine(), "samples": bench.samples,
+        parts.write(a.json, json.dumps({"machine": machine(), "samples": bench.samples, "tokens": tokens,
                                         "bytes": mapped}, indent=1) + "\n")
         print("\nevery sample is in %s" % os.path.relpath(a.json))
+        return 1 if faults else 0
     except (parts.Failure, subprocess.CalledProcessError) as fault:
         sys.exit("bench: %s" % fault)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

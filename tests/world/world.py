@@ -102,7 +102,7 @@ class Launch:
         self.command = [*before, os.path.join(world.programs, "teelaunchd"), "run",
                         "--console", self.console_file, "--shared-dir", self.shared,
                         "--state-dir", self.state, *arguments]
-        self.env = parts.clean_env(GCE_METADATA_HOST=world.metadata.host, **(env or {}))
+        self.env = parts.clean_env(**{"GCE_METADATA_HOST": world.metadata.host, **(env or {})})
         self.token = None
         self.exit_code = None
         self.took_s = None
