@@ -15,6 +15,7 @@
 #include <teelaunch/cleanup.h>
 
 #include "openssl_auto.h"
+#include "quote_key.h"
 
 static const struct sig_hash {
 	TPM2_ALG_ID id;
@@ -192,24 +193,40 @@ static int check_with_key(const struct tl_quote *quote, EVP_PKEY *key, const voi
 	return check_values(quote, sig_hash_of(&sig), &attest.attested.quote.pcrDigest, err);
 }
 
-int tl_quote_check(const struct tl_quote *quote, const struct tl_blob *cert_der, const void *nonce,
-		   size_t nonce_len, struct tl_error *err)
+EVP_PKEY *quote_key_read(const struct tl_blob *cert_der)
 {
 	const unsigned char *p = cert_der->bytes;
 	auto_x509 X509 *cert = NULL;
 	EVP_PKEY *key;
+
+	if (cert_der->n <= LONG_MAX)
+		cert = d2i_X509(NULL, &p, (long)cert_der->n);
+	key = cert ? X509_get_pubkey(cert) : NULL;
+	ERR_clear_error();
+	return key;
+}
+
+int quote_check_by_key(const struct tl_quote *quote, EVP_PKEY *key, const void *nonce,
+		       size_t nonce_len, struct tl_error *err)
+{
 	int r;
 
 	if (!tl_hash_size(quote->hash))
 		return invalid(err, quote, "unknown hash of the bank");
-	if (cert_der->n <= LONG_MAX)
-		cert = d2i_X509(NULL, &p, (long)cert_der->n);
-	key = cert ? X509_get0_pubkey(cert) : NULL;
-	if (key)
-		r = check_with_key(quote, key, nonce, nonce_len, err);
-	else
-		r = invalid(err, quote, "the certificate has no readable key");
+	if (!key)
+		return invalid(err, quote, "the certificate has no readable key");
+	r = check_with_key(quote, key, nonce, nonce_len, err);
 	/* What was wrong is said; a later caller must not find it in the thread's queue. */
 	ERR_clear_error();
+	return r;
+}
+
+int tl_quote_check(const struct tl_quote *quote, const struct tl_blob *cert_der, const void *nonce,
+		   size_t nonce_len, struct tl_error *err)
+{
+	EVP_PKEY *key = quote_key_read(cert_der);
+	int r = quote_check_by_key(quote, key, nonce, nonce_len, err);
+
+	EVP_PKEY_free(key);
 	return r;
 }

@@ -12,6 +12,7 @@
 #include <teelaunch/tee.h>
 
 #include "openssl_auto.h"
+#include "quote_key.h"
 #include "tpm_ak.h"
 #include "tpm_esys.h"
 
@@ -22,11 +23,14 @@
 struct tpm {
 	struct tpm_esys esys;
 	struct tpm_ak ak;
+	EVP_PKEY *ak_key; /* of its certificate; NULL: unreadable, which the first quote tells */
 	struct tl_banks banks;
 	TPML_PCR_SELECTION selections; /* one for each bank, in the same order */
 	struct tl_buf firmware_log;
 	struct tl_blob chain[TL_CHAIN_MAX];
 	size_t n_chain;
+	/* What the PCRs held at the last evidence; attest and signature are empty. */
+	struct tl_quote known[TL_BANKS_MAX];
 };
 
 static void tpm_close(void *backend)
@@ -35,6 +39,7 @@ static void tpm_close(void *backend)
 
 	if (!tpm)
 		return;
+	EVP_PKEY_free(tpm->ak_key);
 	tpm_ak_done(&tpm->esys, &tpm->ak);
 	tpm_esys_done(&tpm->esys);
 	tl_buf_done(&tpm->firmware_log);
@@ -79,28 +84,51 @@ static int tpm_extend(void *backend, const struct tl_event_digests *digests, str
 	return tpm_extend_pcr(&tpm->esys, TL_CEL_PCR, digests, err);
 }
 
-static int quote_once(const struct tpm *tpm, const TPMS_PCR_SELECTION *selection, const void *nonce,
-		      size_t nonce_len, struct tl_quote *ret, struct tl_error *err)
+/* A read returns eight PCRs at most. The quote says itself whether the values of last time still
+ * hold: most of the time nothing has to be read. */
+static bool is_as_known(const struct tpm *tpm, const struct tl_quote *known, const void *nonce,
+			size_t nonce_len, struct tl_quote *ret)
 {
+	if (!known->n_pcrs)
+		return false;
+	ret->hash = known->hash;
+	memcpy(ret->pcrs, known->pcrs, sizeof(ret->pcrs));
+	ret->n_pcrs = known->n_pcrs;
+	return quote_check_by_key(ret, tpm->ak_key, nonce, nonce_len, NULL) == 0;
+}
+
+static int quote_once(struct tpm *tpm, size_t bank, const void *nonce, size_t nonce_len,
+		      struct tl_quote *ret, struct tl_error *err)
+{
+	const TPMS_PCR_SELECTION *selection = &tpm->selections.pcrSelections[bank];
+	struct tl_quote *known = &tpm->known[bank];
 	int r;
 
 	r = tpm_ak_quote(&tpm->esys, &tpm->ak, selection, nonce, nonce_len, ret, err);
+	if (r >= 0 && is_as_known(tpm, known, nonce, nonce_len, ret))
+		return 0;
+	known->n_pcrs = 0;
 	if (r >= 0)
 		r = tpm_read_pcrs(&tpm->esys, selection, ret, err);
 	if (r >= 0)
-		r = tl_quote_check(ret, &tpm->ak.cert, nonce, nonce_len, err);
-	return r;
+		r = quote_check_by_key(ret, tpm->ak_key, nonce, nonce_len, err);
+	if (r < 0)
+		return r;
+	known->hash = ret->hash;
+	memcpy(known->pcrs, ret->pcrs, sizeof(ret->pcrs));
+	known->n_pcrs = ret->n_pcrs;
+	return 0;
 }
 
 /* The kernel may extend a PCR at any time (IMA); what is handed out must fit together. */
-static int quote_bank(const struct tpm *tpm, const TPMS_PCR_SELECTION *selection, const void *nonce,
-		      size_t nonce_len, struct tl_quote *ret, struct tl_error *err)
+static int quote_bank(struct tpm *tpm, size_t bank, const void *nonce, size_t nonce_len,
+		      struct tl_quote *ret, struct tl_error *err)
 {
 	struct tl_error inner = { 0 };
 	int r = -EAGAIN;
 
 	for (unsigned int i = 0; r < 0 && i < QUOTE_ATTEMPTS; i++) {
-		r = quote_once(tpm, selection, nonce, nonce_len, ret, &inner);
+		r = quote_once(tpm, bank, nonce, nonce_len, ret, &inner);
 		if (r < 0 && inner.code != TL_E_QUOTE_PCRS)
 			break;
 	}
@@ -110,12 +138,11 @@ static int quote_bank(const struct tpm *tpm, const TPMS_PCR_SELECTION *selection
 static int tpm_evidence(void *backend, const void *nonce, size_t nonce_len, struct tl_evidence *ret,
 			struct tl_error *err)
 {
-	const struct tpm *tpm = backend;
+	struct tpm *tpm = backend;
 	int r = 0;
 
 	for (size_t i = 0; i < tpm->banks.n; i++) {
-		r = quote_bank(tpm, &tpm->selections.pcrSelections[i], nonce, nonce_len,
-			       &ret->quotes[i], err);
+		r = quote_bank(tpm, i, nonce, nonce_len, &ret->quotes[i], err);
 		if (r < 0)
 			return r;
 		ret->n_quotes++;
@@ -239,6 +266,8 @@ static int tpm_prepare(struct tpm *tpm, const struct tl_tpm_options *options,
 		return r;
 	tpm_set_lockout_limits(&tpm->esys, warnings);
 	r = tpm_ak_load(&tpm->esys, &tpm->ak, err);
+	if (r >= 0)
+		tpm->ak_key = quote_key_read(&tpm->ak.cert);
 	if (r >= 0 && options->ak_chain)
 		r = read_chain(tpm, options->ak_chain, err);
 	return r;

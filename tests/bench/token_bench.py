@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the token socket adds: evidence beside the TPM's own time for its quotes, tokens beside the time of
-all that is asked for them. Both sides of each sample are of the same request: the TPM, the verifier and the
-metadata server are reached through stopwatches on loopback."""
+all that is asked for them. The verifier and the metadata server are reached through stopwatches on loopback;
+the TPM is asked for the same quotes by another program, in turns with the launcher (A B A B)."""
 import base64
 import contextlib
 import json
@@ -9,21 +9,17 @@ import os
 import select
 import signal
 import socket
-import sys
+import subprocess
 import threading
 import time
 
 import parts
 
-sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
-
-import tpm_proxy  # noqa: E402
-
 RATIO_P50_MAX, RATIO_P99_MAX, TOKEN_ADDS_MAX_MS = 1.5, 5.0, 10.0
 
 
 class Stopwatch:
-    """Passes bytes on, and adds up how long the server took to begin its answers."""
+    """Passes bytes on, and adds up how long the server took to give its answers."""
 
     def __init__(self, host, port):
         self.target = (host, port)
@@ -56,25 +52,28 @@ class Stopwatch:
                         asked = time.monotonic()
                         continue
                     if asked is not None:
-                        self.took_s += time.monotonic() - asked
-                        asked = None
+                        now = time.monotonic()
+                        self.took_s += now - asked
+                        asked = now
                     client.sendall(data)
 
 
-class Tpm:
-    """The time of its commands: all of them, and the quotes alone."""
+class Quotes:
+    """The TPM's own time for one quote a bank, by a program that does nothing else (quote_time.c)."""
 
-    def __init__(self, tcti):
-        self.took_s = self.quotes_s = 0.0
-        self.proxy = tpm_proxy.Proxy(tcti, self.rule)
+    def __init__(self, programs, tcti):
+        program = os.path.join(os.path.dirname(programs), "tests", "quote_time")
+        self.child = subprocess.Popen([program, tcti], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def rule(self, code, command, send):
-        begun = time.monotonic()
-        answer = send(command)
-        took_s = time.monotonic() - begun
-        self.took_s += took_s
-        self.quotes_s += took_s if code == tpm_proxy.CC_QUOTE else 0
-        return answer
+    def ms(self):
+        self.child.stdin.write("\n")
+        self.child.stdin.flush()
+        return int(self.child.stdout.readline()) / 1000
+
+    def close(self):
+        self.child.stdin.close()
+        self.child.wait()
+        self.child.stdout.close()
 
 
 class Bench:
@@ -84,13 +83,12 @@ class Bench:
         self.verifier = Stopwatch(*self.split(address))
         self.metadata = Stopwatch(*self.split(world.metadata.host))
         world.boot("--hardened")
-        self.tpm = Tpm(world.tpm.tcti)
         self.launch = world.launch_start(
             world.attributes(image, cmd='["trap", "sleep=600"]'),
             env={"GCE_METADATA_HOST": "127.0.0.1:%d" % self.metadata.port},
-            options=["--tcti", self.tpm.proxy.tcti,
-                     "--verifier", "%s://%s:%d" % (scheme, self.split(address)[0], self.verifier.port),
+            options=["--verifier", "%s://%s:%d" % (scheme, self.split(address)[0], self.verifier.port),
                      "--token-rate", "10000", "--token-burst", "10000"]).wait_for("event=workload.started")
+        self.quotes = Quotes(world.programs, world.tpm.tcti)
         self.link = socket.socket(socket.AF_UNIX)
         self.link.connect(os.path.join(self.launch.shared, "teeserver.sock"))
         self.file = self.link.makefile("rb")
@@ -105,12 +103,8 @@ class Bench:
         self.link.close()
         self.launch.send(signal.SIGTERM)
         self.launch.wait()
-        for part in (self.verifier, self.metadata, self.tpm.proxy):
+        for part in (self.verifier, self.metadata, self.quotes):
             part.close()
-
-    def others_s(self):
-        """All that isn't the launcher's own time."""
-        return self.tpm.took_s + self.verifier.took_s + self.metadata.took_s
 
     def post(self, path, body):
         """How long it took, in seconds."""
@@ -128,17 +122,18 @@ class Bench:
         return time.monotonic() - begun
 
     def evidence(self):
-        """Of one request: all of it, the TPM's quotes, in ms."""
-        before = self.tpm.quotes_s
+        """One request, and the TPM's own time for such quotes just before; in ms."""
+        quotes_ms = self.quotes.ms()
         took_s = self.post("/v1/evidence", {"challenge": base64.b64encode(os.urandom(32)).decode()})
-        return took_s * 1000, (self.tpm.quotes_s - before) * 1000
+        return took_s * 1000, quotes_ms
 
     def token(self, number):
-        """Of one token: all of it, the verifier's part, the TPM's and the metadata server's, in ms."""
-        before = self.verifier.took_s, self.tpm.took_s, self.metadata.took_s
+        """One token: all of it, the verifier's part, the metadata server's, and the TPM's own time for such
+        quotes just before; in ms."""
+        quotes_ms, before = self.quotes.ms(), (self.verifier.took_s, self.metadata.took_s)
         took_s = self.post("/v1/token", {"audience": "https://bench.example/%d" % number, "token_type": "OIDC"})
-        after = self.verifier.took_s, self.tpm.took_s, self.metadata.took_s
-        return [took_s * 1000] + [(b - a) * 1000 for a, b in zip(before, after)]
+        after = self.verifier.took_s, self.metadata.took_s
+        return [took_s * 1000] + [(b - a) * 1000 for a, b in zip(before, after)] + [quotes_ms]
 
 
 def percentile(values, share):
@@ -159,12 +154,12 @@ def measure(world, image, runs):
     ratios = [ours / theirs for ours, theirs in evidence]
     adds = [whole - sum(others) for whole, *others in tokens]
     rows = {"evidence over the socket (ms)": [e[0] for e in evidence],
-            "of which the TPM's own quotes (ms)": [e[1] for e in evidence],
+            "the TPM's own time for such quotes (ms)": [e[1] for e in evidence],
             "evidence: whole / quotes": ratios,
             "token over the socket (ms)": [t[0] for t in tokens],
             "of which the verifier (ms)": [t[1] for t in tokens],
-            "of which the TPM (ms)": [t[2] for t in tokens],
-            "of which the metadata server (ms)": [t[3] for t in tokens],
+            "of which the metadata server (ms)": [t[2] for t in tokens],
+            "the TPM's own time for such quotes, again": [t[3] for t in tokens],
             "token: what the launcher adds (ms)": adds}
     faults = ["%s is %.2f, above %.2f" % fault for fault in (
         ("evidence p50 / quotes p50", percentile([e[0] for e in evidence], 0.5) /
