@@ -16,8 +16,8 @@
 
 #define CANARY     "canary-of-a-token"
 #define ANSWER_MAX (256 * 1024)
-/* An answer that takes longer than a machine can be busy is a connection that hangs. */
-#define ANSWER_MS 20000
+/* Half a request has no answer; the server waits longer for the rest than this does. */
+#define ANSWER_MS 50
 
 static int token(void *ctx, const struct tl_token_options *options, struct tl_attest_result *ret,
 		 uint64_t *ret_retry_after_ms, struct tl_error *err)
@@ -99,7 +99,8 @@ static size_t hear(int fd, char ret[ANSWER_MAX])
 	while (n < ANSWER_MAX - 1) {
 		ssize_t got;
 
-		FUZZ_CHECK(poll(&p, 1, ANSWER_MS) == 1);
+		if (poll(&p, 1, ANSWER_MS) != 1)
+			break;
 		got = recv(fd, ret + n, ANSWER_MAX - 1 - n, 0);
 		if (got <= 0)
 			break;
