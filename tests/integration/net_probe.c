@@ -409,6 +409,7 @@ static int run_attest(char **args)
 	json_object_set_new(o, "attempts", json_integer(res.attempts));
 	json_object_set_new(o, "collected", json_integer(collected));
 	json_object_set_new(o, "exp", json_integer(res.claims.exp_s));
+	json_object_set_new(o, "skew_s", json_integer(res.skew_s));
 	if (res.token.bytes)
 		json_object_set_new(o, "token", json_string(res.token.bytes));
 	print_result(o, r, &err, since_ms);

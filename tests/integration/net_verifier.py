@@ -179,6 +179,37 @@ class Retried(Service):
             self.recovers("verify", reply)
 
 
+class Clocks(Service):
+    """The machine's clock and the verifier's are apart; it is all the same which of them is wrong."""
+
+    def told_at(self, ahead_s, date=True):
+        """A verifier whose clock is ahead by so much gives a token that lives ten minutes."""
+        now_s = int(time.time()) + ahead_s
+        body = json.dumps({"attestationToken": jwt(iat=now_s, exp=now_s + 600)}).encode()
+        headers = {"Date": email.utils.formatdate(now_s, usegmt=True)} if date else {}
+        self.nonces.clear()
+        self.faults["verify"] = [lambda _s, c, _r: respond(c, 200, body, **headers)]
+        return self.attest()
+
+    def test_clocks_an_hour_apart_end_nothing_and_are_told(self):
+        for ahead_s in (-3600, 3600):
+            got = self.told_at(ahead_s)
+            self.assertIn("token", got)
+            self.assertEqual(got["attempts"], 1)
+            self.assertAlmostEqual(got["skew_s"], -ahead_s, delta=3)
+
+    def test_without_a_date_the_own_clock_is_believed(self):
+        self.assertEqual(self.told_at(-3600, date=False)["attempts"], 2)  # expired; the next one is good
+        got = self.told_at(3600, date=False)
+        self.assertEqual(got["attempts"], 1)
+        self.assertAlmostEqual(got["skew_s"], -3600, delta=3)  # by the token's iat
+
+    def test_a_clock_that_is_days_off_is_none(self):
+        got = self.told_at(-2 * 86400)
+        self.assertEqual(got["attempts"], 2)
+        self.assertLess(abs(got["skew_s"]), 3)  # of the second one
+
+
 class GivenUp(Service):
     def gives_up(self, fault, code, *words, budget_ms=700, step="verify"):
         self.faults[step] = [fault] * 1000

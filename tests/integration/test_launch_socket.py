@@ -18,6 +18,7 @@ import launch_case
 import measured
 import parts
 import token_check
+from world import TOP
 
 LIFE_S = 8
 IS_LONG = os.environ.get("TL_LONG") == "1"
@@ -126,12 +127,29 @@ class Socket(launch_case.LaunchCase):
         self.assertEqual(self.ask("GET", "/v1/intel/token")[0], 500)
         self.assertEqual(self.ask("GET", "/v1/other")[0], 404)
         self.assertIn("pid=%d uid=%d" % (os.getpid(), os.getuid()), launch.stderr)
+        self.assertRegex(launch.stderr, r"event=token\.served [^\n]* cgroup='/[^']*'")
         for secret in (first, fresh, custom):
             self.assertNotIn(secret.split(".")[2], launch.stderr + launch.console)
         report = self.end(launch)
         self.assertEqual((report["token"]["upstream"], report["token"]["refused"]), (3, 0))
         self.assertEqual(report["token"]["requests"], 4)
         self.note("tokens by the socket: default, kept, fresh, custom with 6 nonces; good by openssl")
+
+    def test_the_examples_of_the_manual_work(self):
+        """The block of docs/authors.md as it stands there, with this launch's socket."""
+        launch = self.begin()
+        page = parts.read(os.path.join(TOP, "docs", "authors.md"))
+        block = re.search(r"```sh\n(S=.*?)```", page, re.S).group(1)
+        self.assertIn("/run/container_launcher/teeserver.sock", block)
+        script = block.replace("/run/container_launcher/teeserver.sock", self.path)
+        script = script.replace("\n$S", "\necho; $S")  # an answer has no end of line of its own
+        answers = parts.run("/bin/sh", "-eu", "-c", script).decode().split()
+        default, custom, evidence = (a for a in answers if a)
+        self.assertEqual(self.checked(default)["aud"], "https://sts.googleapis.com")
+        self.assertEqual(self.checked(custom)["aud"], "https://party.example")
+        self.assertEqual(set(json.loads(evidence)), {"challenge", "quote"})
+        self.end(launch)
+        self.note("the three curl examples of docs/authors.md: two tokens, one evidence")
 
     def test_the_container_reaches_it_through_its_read_only_folder(self):
         launch = self.begin()
