@@ -9,6 +9,7 @@ import signal
 
 import launch_case
 import parts
+import signatures
 
 VALGRIND_TIMEOUT_S = 240
 SUPPRESSIONS = os.path.join(launch_case.HERE, "valgrind.supp")
@@ -67,7 +68,11 @@ class Memory(launch_case.LaunchCase):
                   "the sanitizers" if self.is_sanitized else "memcheck", launch.took_s)
 
     def test_a_whole_launch(self):
+        signer = signatures.Signer(self.world.folder, "author", "ECDSA_P256_SHA256")
+        digest = self.world.images.inspect("demo/hello:1")[0]
+        signatures.push(self.world.registry, "sigs", digest, [signer.signature(digest), (b"junk", b"junk")])
         self.assert_watched("a whole launch", 0, "success", self.world.attributes(
+            signed_image_repos=self.world.registry.ref("sigs") + ",127.0.0.1:1/gone",
             cmd='["spam=200", "exit=0"]', container_log_redirect="true", env_HELLO_NAME="x"))
 
     def test_a_denied_launch(self):
