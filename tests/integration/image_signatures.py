@@ -125,7 +125,7 @@ class RealRegistry(Case):
         self.assertEqual(self.ask(a, b)[:2], ([one, two, three], []))
 
     def test_fifty_signatures_and_no_payload_fetched_twice(self):
-        pairs = [signer.signature(IMAGE, number=str(i)) for i in range(50)]
+        pairs = [(signer.payload(IMAGE, number=str(i)), b"%d" % i) for i in range(50)]  # nobody verifies here
         s.push(real, self.repo, IMAGE, pairs)
         driver = self.driver(real.ref(self.repo))
         self.assertEqual(driver.ask()[:2], (pairs, []))
