@@ -28,6 +28,8 @@ def names_of_tests(tree):
             found.update(re.findall(r"cmocka_unit_test(?:_setup_teardown)?\(\s*(\w+)", tree.read(name)))
         elif name.endswith(".py"):
             found.update(re.findall(r"^    def (test_\w+)\(self", tree.read(name), re.M))
+            for listed in re.findall(r"^TESTS = [(\[]([\w,\s]+)[)\]]$", tree.read(name), re.M):
+                found.update(re.findall(r"\w+", listed))
         elif name.endswith("CMakeLists.txt"):
             found.update(re.findall(r"\btl_\w+_t(?:est|arget)\(\s*(\w+)", tree.read(name)))
     return found

@@ -76,6 +76,8 @@ LAUNCHER, EXIT = "systemd/teelaunchd.service", "systemd/teelaunchd-exit@.service
 NEEDS = (
     (re.compile(r"\bCLONE_NEWNS\b"), LAUNCHER, "RestrictNamespaces", {"mnt", "no"}),
     (re.compile(r"\b(?:mount|umount2?)\("), LAUNCHER, "SystemCallFilter", {"@mount"}),
+    (re.compile(r"\b(?:mount|umount2?)\("), LAUNCHER, "CapabilityBoundingSet", {"CAP_SYS_ADMIN"}),
+    (re.compile(r"\bnft_ctx_new\("), LAUNCHER, "CapabilityBoundingSet", {"CAP_NET_ADMIN"}),
     (re.compile(r"\breboot\("), EXIT, "SystemCallFilter", {"@reboot", "reboot"}),
     (re.compile(r"\breboot\("), EXIT, "CapabilityBoundingSet", {"CAP_SYS_BOOT"}),
 )

@@ -17,4 +17,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 TL_PROGRAMS=$(realpath "${TL_PROGRAMS:-build/bin}")
 export TL_PROGRAMS
-exec /usr/bin/python3 -B tests/bench/bench.py "$@"
+/usr/bin/python3 -B tests/bench/bench.py "$@"
+# The protected disk beside a raw one, in a machine under QEMU.
+echo
+exec /usr/bin/python3 -B tests/bench/disk.py --json build/bench-disk.json

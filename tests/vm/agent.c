@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Two helpers that tests lay over a VM image, which has neither a shell nor tools:
  *   agent pause    say so on the console and wait a little: a good moment to save the VM
- *   agent killer   kill the launcher with SIGKILL once a workload was started as "...
- * kill-launcher"
+ *   agent killer   once a workload was started as "... kill-launcher": SIGKILL for the launcher;
+ *                  as "... stop-launcher": SIGSTOP, once it is ready, so that it gives no sign of
+ * life
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #define PAUSE_S       3
+#define READY_S       15 /* until the launcher has told systemd that the workload runs */
 #define POLL_NS       500000000
 #define CMDLINE_BYTES 4096
 
@@ -81,11 +83,20 @@ static pid_t process_find(const char *first, const char *part)
 static int killer_run(void)
 {
 	const struct timespec wait = { .tv_nsec = POLL_NS };
+	bool is_kill, is_stop;
 
-	while (!process_find("/hello ", " kill-launcher "))
+	for (;;) {
+		is_kill = process_find("/hello ", " kill-launcher ");
+		is_stop = process_find("/hello ", " stop-launcher ");
+		if (is_kill || is_stop)
+			break;
 		nanosleep(&wait, NULL);
-	console_say("test: killing the launcher\n");
-	return kill(process_find("/usr/sbin/teelaunchd ", " run "), SIGKILL) < 0;
+	}
+	console_say(is_kill ? "test: killing the launcher\n" : "test: stopping the launcher\n");
+	if (is_stop)
+		sleep(READY_S);
+	return kill(process_find("/usr/sbin/teelaunchd ", " run "), is_kill ? SIGKILL : SIGSTOP) <
+	       0;
 }
 
 int main(int argc, char **argv)

@@ -5,6 +5,8 @@ two helpers laid over it (agent.c); it is booted once, saved just before the lau
 from there once for each scenario. The debug image boots for itself."""
 import json
 import os
+import re
+import shutil
 import sys
 import time
 import unittest
@@ -54,7 +56,7 @@ class Case(unittest.TestCase):
         return report
 
 
-class Production(Case):
+class Resumed(Case):
     @classmethod
     def setUpClass(cls):
         disk, measurements = build_image("production", extra=lay_helpers, label="production-test")
@@ -62,13 +64,15 @@ class Production(Case):
         cls.addClassCleanup(cls.world.stop)
         cls.saved = cls.world.save("test: paused")
 
-    def launch(self, *options, image="demo/hello:1", **keys):
+    def launch(self, *options, image="demo/hello:1", timeout_s=300, **keys):
         keys.setdefault("container_log_redirect", "true")
         self.attributes = self.world.attributes(image, **keys)
-        return self.world.resume(self.saved, self.attributes, *options).start()
+        return self.world.resume(self.saved, self.attributes, *options, timeout_s=timeout_s).start()
 
+
+class Production(Resumed):
     def test_a_workload_that_succeeds(self):
-        vm = self.launch(cmd='["claims", "exit=0"]').wait()
+        vm = self.launch(cmd='["claims", "keys", "exit=0"]').wait()
         report = self.launched(vm, "poweroff", 0, "stop", "success")
         self.assertEqual(vm.exit_code, 0)
         self.assertIn("hello: hello, world", vm.progress)
@@ -85,6 +89,21 @@ class Production(Case):
         self.assertEqual(claims["dbgstat"], "disabled-since-boot")
         self.assertEqual(claims["submods"]["container"]["image_digest"], image[0])
         self.assertEqual((report["root"], report["disk"]["mode"]), ("verity", "protected"))
+        self.no_key_is_within_reach(vm)
+
+    def no_key_is_within_reach(self, vm):
+        """S27: what the workload itself finds in the kernel's keyrings."""
+        said = re.findall(r"hello: keys (.*?)\s*$", vm.progress, re.M)
+        searched = [line for line in said if "teelaunch:volume" in line]
+        self.assertEqual(len(searched), 12, said)
+        for line in searched:
+            self.assertRegex(line, r"(not permitted|not available|Permission denied|Invalid argument)$")
+        own = [line for line in said if line.startswith("ring -2 user hello:probe")]
+        self.assertEqual(len(own), 1, said)
+        # Either it can't look at all, or it finds what is there, its own.
+        self.assertTrue("not permitted" in own[0] or own[0].endswith("found"), said)
+        self.assertFalse([line for line in said if line.startswith("/proc/keys") and "logon" in line], said)
+        self.assertTrue([line for line in said if line.startswith("/proc/keys: ") and "lines" in line], said)
 
     def test_a_workload_that_fails_and_is_not_to_be_restarted(self):
         vm = self.launch(cmd='["exit=1"]', restart_policy="Never").wait()
@@ -128,6 +147,54 @@ class Production(Case):
         self.assertIn("hello: SIGTERM came", vm.progress, "the workload's last words are drained")
         self.assertEqual((vm.document["end"], report["action"], report["decided_by"]),
                          ("poweroff", "stop", "operator"))
+
+
+class Watchdog(Resumed):
+    def test_a_launcher_that_gives_no_sign_of_life(self):
+        """It is stopped, while its workload goes on: systemd misses it after WatchdogSec=."""
+        vm = self.launch(cmd='["sleep=400", "stop-launcher"]', restart_policy="Always", timeout_s=400).wait()
+        said = vm.progress.index("test: stopping the launcher")
+        self.assertIn("event=exit end=watchdog", vm.progress[said:])
+        self.assertEqual((vm.report["result"], vm.report["action"], vm.document["end"], vm.exit_code),
+                         ("fatal", "stop", "poweroff", 3))
+
+
+# A firmware that enforces Secure Boot, with variables in which one key of ours is all that is enrolled
+# (PK, KEK and db): the one that Debian's ovmf package has for tests, with its private half.
+SECURE_CODE, SECURE_VARS = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd"
+SIGNER = "/usr/share/ovmf/PkKek-1-snakeoil"
+
+
+def sign_image(disk, folder):
+    """A copy of the disk whose UKI is signed; nothing else of it differs."""
+    copy, key = os.path.join(folder, "signed.raw"), os.path.join(folder, "signer.key")
+    uki, signed = os.path.join(folder, "uki"), os.path.join(folder, "uki.signed")
+    shutil.copyfile(disk, copy)
+    table = json.loads(parts.run("sfdisk", "--json", copy))["partitiontable"]["partitions"]
+    esp = "%s@@%d" % (copy, table[0]["start"] * 512)
+    parts.run("mcopy", "-n", "-i", esp, "::/EFI/BOOT/BOOTX64.EFI", uki)
+    parts.run("openssl", "pkey", "-in", SIGNER + ".key", "-passin", "pass:snakeoil", "-out", key)
+    parts.run("sbsign", "--key", key, "--cert", SIGNER + ".pem", "--output", signed, uki)
+    parts.run("mcopy", "-o", "-i", esp, signed, "::/EFI/BOOT/BOOTX64.EFI")
+    return copy
+
+
+class SecureBoot(Case):
+    def test_a_signed_image_under_secure_boot(self):
+        """The same image, signed: it launches, and the claims say so; unsigned, it doesn't start."""
+        disk, measurements = build_image("production", extra=lay_helpers, label="production-test")
+        secure = ("--secure-boot", "--firmware", SECURE_CODE, "--vars", SECURE_VARS)
+        with VmWorld(disk, measurements) as world:
+            attributes = world.attributes(cmd='["claims", "exit=0"]', container_log_redirect="true")
+            vm = world.launch(attributes, *secure, disk=sign_image(disk, world.folder), timeout_s=400)
+            self.launched(vm, "poweroff", 0, "stop", "success")
+            line = next(line for line in vm.progress.splitlines() if "hello: claims " in line)
+            claims = json.loads(line.split("hello: claims ")[1])
+            self.assertIs(claims["secboot"], True)
+            self.assertEqual(claims["submods"]["teelaunch_image"]["flavour"], "production")
+            vm = world.vm(attributes, *secure, timeout_s=90).start().wait()
+            self.assertNotEqual(vm.exit_code, 0)
+            self.assertNotIn("event=", vm.progress)
 
 
 class Debug(Case):

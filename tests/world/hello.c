@@ -9,10 +9,13 @@
  *   bytes=HEX  write these bytes to standard output and standard error
  *   line=N     write a line of N bytes
  *   claims     print what the token says, all of it
+ *   keys       print what it finds in the kernel's keyrings, and whether it could find anything
  *   listen=P,P answer every TCP connection to those ports with a line, until SIGTERM
  * Without exit=N the code is that of the variable HELLO_EXIT, else 0.
  */
 #include <arpa/inet.h>
+#include <errno.h>
+#include <linux/keyctl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -20,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -140,6 +144,43 @@ static void show_surroundings(int argc, char **argv)
 	printf("\n");
 }
 
+static void show_file(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	char line[512];
+	int n = 0;
+
+	for (; file && fgets(line, sizeof(line), file); n++)
+		printf("hello: keys %s: %s", path, line);
+	printf("hello: keys %s: %d lines%s\n", path, n, file ? "" : " (not opened)");
+	if (file)
+		fclose(file);
+}
+
+/* By name, in the keyrings that a process reaches: linux/keyctl.h. The disk's key would be one of
+ * "logon"; "probe" is a key of this program's own, which shows that a key would be found. */
+static void show_keys(void)
+{
+	static const struct {
+		const char *type, *name;
+	} wanted[] = { { "logon", "teelaunch:volume" },
+		       { "user", "teelaunch:volume" },
+		       { "user", "hello:probe" } };
+	long own = syscall(SYS_add_key, "user", "hello:probe", "x", 1, KEY_SPEC_PROCESS_KEYRING);
+
+	printf("hello: keys add: %s\n", own < 0 ? strerror(errno) : "done");
+	for (int ring = KEY_SPEC_THREAD_KEYRING; ring >= KEY_SPEC_GROUP_KEYRING; ring--)
+		for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+			long key = syscall(SYS_keyctl, KEYCTL_SEARCH, ring, wanted[i].type,
+					   wanted[i].name, 0);
+
+			printf("hello: keys ring %d %s %s: %s\n", ring, wanted[i].type,
+			       wanted[i].name, key < 0 ? strerror(errno) : "found");
+		}
+	show_file("/proc/keys");
+	show_file("/proc/key-users");
+}
+
 static void wait_s(unsigned seconds)
 {
 	struct timespec left = { .tv_sec = seconds };
@@ -238,6 +279,8 @@ static bool act(const char *what, int *code)
 		const char *claims = token_read(&n);
 
 		printf("hello: claims %s\n", claims ? claims : "{}");
+	} else if (strcmp(what, "keys") == 0) {
+		show_keys();
 	} else if (strcmp(what, "trap") == 0) {
 		signal(SIGTERM, on_sigterm);
 	} else if (has_prefix(what, "exit=", &rest)) {
