@@ -17,6 +17,7 @@ struct cursor {
 
 struct decoder {
 	struct cursor at;
+	uint8_t pcr; /* that a record of the TPM form is for */
 	enum tl_cel_fault fault;
 	size_t fault_offset;
 	const char *what; /* what was being read */
@@ -99,7 +100,7 @@ static int read_index(struct decoder *d, bool is_first, enum tl_cel_form *form)
 		return fault(d, TL_CEL_MIXED_INDEX_TYPES, start, "register index");
 	if (c.end - c.pos != 1)
 		return fault(d, TL_CEL_LENGTH, c.pos, "register index");
-	if (c.data[c.pos] != (type == TL_CEL_TPM ? TL_CEL_PCR : TL_CEL_CCMR))
+	if (c.data[c.pos] != (type == TL_CEL_TPM ? d->pcr : TL_CEL_CCMR))
 		return fault(d, TL_CEL_INDEX, c.pos, "register index");
 	*form = type == TL_CEL_TPM ? TL_CEL_TPM : TL_CEL_TDX;
 	return 0;
@@ -221,7 +222,13 @@ static int decode_all(struct decoder *d, struct tl_cel *cel)
 int tl_cel_decode(const void *data, size_t n, struct tl_cel *ret, enum tl_cel_fault *ret_fault,
 		  struct tl_error *err)
 {
-	struct decoder d = { .at = { .data = data, .end = n } };
+	return cel_decode_of(data, n, TL_CEL_PCR, ret, ret_fault, err);
+}
+
+int cel_decode_of(const void *data, size_t n, uint8_t pcr, struct tl_cel *ret,
+		  enum tl_cel_fault *ret_fault, struct tl_error *err)
+{
+	struct decoder d = { .at = { .data = data, .end = n }, .pcr = pcr };
 	auto_cel struct tl_cel cel = { .form = TL_CEL_TPM };
 	int r = decode_all(&d, &cel);
 
@@ -230,9 +237,9 @@ int tl_cel_decode(const void *data, size_t n, struct tl_cel *ret, enum tl_cel_fa
 	if (r < 0) {
 		if (ret_fault)
 			*ret_fault = d.fault;
-		return tl_fail(err, TL_E_CEL_MALFORMED, EBADMSG,
-			       "launch log, record %zu, byte %zu: %s: %s", cel.n, d.fault_offset,
-			       d.what, tl_cel_fault_name(d.fault));
+		return tl_fail(err, TL_E_CEL_MALFORMED, EBADMSG, "%s, record %zu, byte %zu: %s: %s",
+			       pcr == TL_CEL_PCR ? "launch log" : "record log", cel.n,
+			       d.fault_offset, d.what, tl_cel_fault_name(d.fault));
 	}
 	*ret = cel;
 	cel = (struct tl_cel){ 0 };

@@ -194,10 +194,10 @@ static int append_digests(struct tl_buf *b, const struct tl_event_digests *diges
 	return r;
 }
 
-static int append_record(struct tl_buf *b, enum tl_cel_form form, uint64_t number,
+static int append_record(struct tl_buf *b, enum tl_cel_form form, uint8_t pcr, uint64_t number,
 			 const struct tl_event *event, const struct tl_event_digests *digests)
 {
-	uint8_t index = form == TL_CEL_TPM ? TL_CEL_PCR : TL_CEL_CCMR;
+	uint8_t index = form == TL_CEL_TPM ? pcr : TL_CEL_CCMR;
 	int r;
 
 	r = append_tlv_header(b, CEL_TLV_NUMBER, sizeof(number));
@@ -212,14 +212,20 @@ static int append_record(struct tl_buf *b, enum tl_cel_form form, uint64_t numbe
 	return r;
 }
 
-int tl_cel_append(struct tl_buf *ret, enum tl_cel_form form, uint64_t number,
+int cel_append_to(struct tl_buf *ret, enum tl_cel_form form, uint8_t pcr, uint64_t number,
 		  const struct tl_event *event, const struct tl_event_digests *digests)
 {
 	size_t before = ret->len_bytes;
 
 	if (digests->n > TL_BANKS_MAX || event->content_len > TL_EVENT_CONTENT_MAX_BYTES)
 		return -EINVAL;
-	return undo(ret, before, append_record(ret, form, number, event, digests));
+	return undo(ret, before, append_record(ret, form, pcr, number, event, digests));
+}
+
+int tl_cel_append(struct tl_buf *ret, enum tl_cel_form form, uint64_t number,
+		  const struct tl_event *event, const struct tl_event_digests *digests)
+{
+	return cel_append_to(ret, form, TL_CEL_PCR, number, event, digests);
 }
 
 int tl_cel_encode(const struct tl_event_list *list, enum tl_cel_form form,

@@ -43,6 +43,7 @@ void tl_evidence_done(struct tl_evidence *e)
 		tl_blob_done(&e->cert_chain[i]);
 	tl_blob_done(&e->tcg_event_log);
 	tl_blob_done(&e->cel);
+	tl_blob_done(&e->record);
 	tl_blob_done(&e->ak_public);
 	tl_blob_done(&e->ak_cert);
 	tl_blob_done(&e->tdx.quote);

@@ -163,6 +163,7 @@ static json_t *tpm_attestation(const struct tl_evidence *e)
 	if (!put(object, "quotes", json_incref(quotes)) ||
 	    !put_bytes(object, "tcgEventLog", &e->tcg_event_log) ||
 	    !put_bytes(object, "canonicalEventLog", &e->cel) ||
+	    !put_bytes(object, "launchRecordLog", &e->record) ||
 	    !put_bytes(object, "akCert", &e->ak_cert) ||
 	    (e->n_chain && !put(object, "certChain", chain_json(e))))
 		return NULL;

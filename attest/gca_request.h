@@ -2,6 +2,10 @@
 /*
  * Bodies of the Confidential Computing REST API, v1, in proto3 JSON: bytes are standard base64 with
  * padding, enums are numbers, default values are left out. Pure.
+ *
+ * One field is ours, not the service's: tpmAttestation.launchRecordLog (bytes), the log of PCR 15.
+ * The service refuses fields it doesn't know, so it is sent only to a verifier whose challenge
+ * asks for it ("launchRecord": true; docs/verifier.md).
  */
 #pragma once
 

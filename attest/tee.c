@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <teelaunch/cleanup.h>
+#include <teelaunch/record_log.h>
 
 enum tee_state {
 	TEE_OPEN,   /* nothing or a part is measured */
@@ -22,8 +23,10 @@ struct tl_tee {
 	struct tl_strv warnings;
 	enum tee_state state;
 	struct tl_buf log;
+	struct tl_buf record_log; /* of PCR 15; empty until the launch record is measured */
 	uint64_t n_events;
 	uint8_t registers[TL_BANKS_MAX][TL_HASH_SIZE_MAX]; /* what the log gives */
+	uint8_t record_registers[TL_BANKS_MAX][TL_HASH_SIZE_MAX];
 	/* Evidence is collected by one thread at a time, in the order in which they came: whoever
 	 * asks again and again can't keep another one waiting for more than its turn. */
 	pthread_mutex_t lock;
@@ -44,6 +47,7 @@ int tl_tee_new(const struct tl_tee_ops *ops, void *consume_backend, const struct
 	tee->backend = consume_backend;
 	tee->banks = *banks;
 	tl_buf_init(&tee->log, TL_CEL_MAX_BYTES);
+	tl_buf_init(&tee->record_log, TL_CEL_MAX_BYTES);
 	pthread_mutex_init(&tee->lock, NULL);
 	pthread_cond_init(&tee->turn, NULL);
 	*ret = tee;
@@ -57,6 +61,7 @@ struct tl_tee *tl_tee_close(struct tl_tee *tee)
 	tee->ops->close(tee->backend);
 	tl_strv_done(&tee->warnings);
 	tl_buf_done(&tee->log);
+	tl_buf_done(&tee->record_log);
 	pthread_cond_destroy(&tee->turn);
 	pthread_mutex_destroy(&tee->lock);
 	free(tee);
@@ -138,6 +143,42 @@ static int measure_one(struct tl_tee *tee, const struct tl_event *event, struct 
 	return r;
 }
 
+/* Everything that can fail without the hardware comes before it. */
+static int record_prepare(struct tl_tee *tee, const void *text, size_t n,
+			  struct tl_event_digests *ret, struct tl_error *err)
+{
+	const struct tl_event event = tl_record_event(text, n);
+	int r = tl_record_log_encode(text, n, &tee->banks, &tee->record_log, err);
+
+	if (r < 0)
+		return r;
+	r = tl_event_digest(&event, &tee->banks, ret);
+	for (size_t i = 0; r == 0 && i < tee->banks.n; i++)
+		r = tl_register_extend(tee->banks.hashes[i], tee->record_registers[i],
+				       ret->items[i].bytes);
+	return r < 0 ? tl_fail(err, TL_E_INTERNAL, -r, "hash the launch record") : 0;
+}
+
+int tl_tee_measure_record(struct tl_tee *tee, const void *text, size_t n, struct tl_error *err)
+{
+	struct tl_event_digests digests;
+	int r = check_open(tee, err);
+
+	if (r < 0)
+		return r;
+	if (tee->n_events || tee->record_log.len_bytes)
+		return tl_fail(err, TL_E_EVENT_ORDER, EPERM,
+			       "the launch record would not be measured once, before the launch");
+	if (!tee->ops->extend_record)
+		return 0;
+	r = record_prepare(tee, text, n, &digests, err);
+	if (r == 0)
+		r = tee->ops->extend_record(tee->backend, &digests, err);
+	if (r < 0)
+		tee->state = TEE_BROKEN;
+	return r;
+}
+
 int tl_tee_measure(struct tl_tee *tee, const struct tl_event *event, struct tl_error *err)
 {
 	int r = check_open(tee, err);
@@ -206,20 +247,35 @@ static const struct tl_pcr_value *find_pcr(const struct tl_quote *quote, uint8_t
 	return NULL;
 }
 
+static int check_pcr(const struct tl_quote *quote, uint8_t index, const uint8_t *want,
+		     struct tl_error *err)
+{
+	const struct tl_pcr_value *pcr = find_pcr(quote, index);
+
+	if (!pcr)
+		return tl_fail(err, TL_E_INTERNAL, EINVAL, "a quote has no PCR %d", index);
+	if (memcmp(pcr->bytes, want, tl_hash_size(quote->hash)) != 0)
+		return tl_fail(err, TL_E_REGISTER_USED, EBADMSG,
+			       "PCR %d, bank %s, isn't what its log gives: "
+			       "something else was measured into it",
+			       index, tl_hash_name(quote->hash));
+	return 0;
+}
+
 /* Evidence that no verifier can accept is better explained here than refused far away. */
 static int check_register(const struct tl_tee *tee, const struct tl_evidence *e,
 			  struct tl_error *err)
 {
 	for (size_t i = 0; i < e->n_quotes; i++) {
-		const struct tl_pcr_value *pcr = find_pcr(&e->quotes[i], TL_CEL_PCR);
+		int r;
 
-		if (!pcr || i >= tee->banks.n || e->quotes[i].hash != tee->banks.hashes[i])
+		if (i >= tee->banks.n || e->quotes[i].hash != tee->banks.hashes[i])
 			return tl_fail(err, TL_E_INTERNAL, EINVAL, "quotes aren't those of banks");
-		if (memcmp(pcr->bytes, tee->registers[i], tl_hash_size(e->quotes[i].hash)) != 0)
-			return tl_fail(err, TL_E_REGISTER_USED, EBADMSG,
-				       "PCR %d, bank %s, isn't what the launch log gives: "
-				       "something else was measured into it",
-				       TL_CEL_PCR, tl_hash_name(e->quotes[i].hash));
+		r = check_pcr(&e->quotes[i], TL_CEL_PCR, tee->registers[i], err);
+		if (r == 0 && tee->record_log.len_bytes)
+			r = check_pcr(&e->quotes[i], TL_RECORD_PCR, tee->record_registers[i], err);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -258,7 +314,8 @@ int tl_tee_evidence(struct tl_tee *tee, const void *nonce, size_t nonce_len,
 		r = check_register(tee, &e, err);
 	if (r < 0)
 		return r;
-	if (tl_blob_set(&e.cel, tee->log.data, tee->log.len_bytes) < 0)
+	if (tl_blob_set(&e.cel, tee->log.data, tee->log.len_bytes) < 0 ||
+	    tl_blob_set(&e.record, tee->record_log.data, tee->record_log.len_bytes) < 0)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "no memory for evidence");
 	*ret = e;
 	tl_evidence_init(&e);

@@ -9,6 +9,7 @@
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/file.h>
+#include <teelaunch/record_log.h>
 #include <teelaunch/tee.h>
 
 #include "openssl_auto.h"
@@ -54,9 +55,8 @@ static void tpm_closep(struct tpm **tpm)
 }
 #define auto_tpm __attribute__((cleanup(tpm_closep)))
 
-static int tpm_check_unused(void *backend, struct tl_error *err)
+static int check_pcr_unused(const struct tpm *tpm, unsigned int pcr, struct tl_error *err)
 {
-	const struct tpm *tpm = backend;
 	static const uint8_t zeros[TL_HASH_SIZE_MAX];
 
 	for (size_t i = 0; i < tpm->banks.n; i++) {
@@ -65,16 +65,21 @@ static int tpm_check_unused(void *backend, struct tl_error *err)
 		int r;
 
 		memset(one.pcrSelect, 0, sizeof(one.pcrSelect));
-		one.pcrSelect[TL_CEL_PCR / 8] = 1 << TL_CEL_PCR % 8;
+		one.pcrSelect[pcr / 8] = (uint8_t)(1U << pcr % 8);
 		r = tpm_read_pcrs(&tpm->esys, &one, &values, err);
 		if (r < 0)
 			return r;
 		if (memcmp(values.pcrs[0].bytes, zeros, tl_hash_size(one.hash)) != 0)
 			return tl_fail(err, TL_E_REGISTER_USED, EEXIST,
-				       "PCR %d, bank %s, isn't zero before the first measurement",
-				       TL_CEL_PCR, tl_hash_name(one.hash));
+				       "PCR %u, bank %s, isn't zero before the first measurement",
+				       pcr, tl_hash_name(one.hash));
 	}
 	return 0;
+}
+
+static int tpm_check_unused(void *backend, struct tl_error *err)
+{
+	return check_pcr_unused(backend, TL_CEL_PCR, err);
 }
 
 static int tpm_extend(void *backend, const struct tl_event_digests *digests, struct tl_error *err)
@@ -82,6 +87,18 @@ static int tpm_extend(void *backend, const struct tl_event_digests *digests, str
 	const struct tpm *tpm = backend;
 
 	return tpm_extend_pcr(&tpm->esys, TL_CEL_PCR, digests, err);
+}
+
+/* Of PCR 13 too: a launch that can't be measured must not leave a record of one. */
+static int tpm_extend_record(void *backend, const struct tl_event_digests *digests,
+			     struct tl_error *err)
+{
+	const struct tpm *tpm = backend;
+	int r = check_pcr_unused(tpm, TL_CEL_PCR, err);
+
+	if (r == 0)
+		r = check_pcr_unused(tpm, TL_RECORD_PCR, err);
+	return r < 0 ? r : tpm_extend_pcr(&tpm->esys, TL_RECORD_PCR, digests, err);
 }
 
 /* A read returns eight PCRs at most. The quote says itself whether the values of last time still
@@ -161,6 +178,7 @@ static const struct tl_tee_ops tpm_ops = {
 	.form = TL_CEL_TPM,
 	.check_unused = tpm_check_unused,
 	.extend = tpm_extend,
+	.extend_record = tpm_extend_record,
 	.evidence = tpm_evidence,
 	.close = tpm_close,
 };

@@ -7,6 +7,7 @@
 #include <tss2/tss2_rc.h>
 
 #include <teelaunch/cleanup.h>
+#include <teelaunch/record_log.h>
 
 #define NO_SESSIONS       ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE
 #define EMPTY_PASSWORD    ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE
@@ -96,9 +97,9 @@ static int add_bank(const TPMS_PCR_SELECTION *selection, struct tl_banks *banks,
 		if (banks->hashes[i] == selection->hash)
 			return tl_fail(err, TL_E_TPM_BANKS, EBADMSG, "PCR bank %s is there twice",
 				       tl_hash_name(selection->hash));
-	if (!(selection_bits(selection) & 1U << TL_CEL_PCR))
-		return tl_fail(err, TL_E_TPM_BANKS, ENOTSUP, "PCR bank %s has no PCR %d",
-			       tl_hash_name(selection->hash), TL_CEL_PCR);
+	if (~selection_bits(selection) & (1U << TL_CEL_PCR | 1U << TL_RECORD_PCR))
+		return tl_fail(err, TL_E_TPM_BANKS, ENOTSUP, "PCR bank %s lacks PCR %d or %d",
+			       tl_hash_name(selection->hash), TL_CEL_PCR, TL_RECORD_PCR);
 	banks->hashes[banks->n++] = selection->hash;
 	selections->pcrSelections[selections->count++] = *selection;
 	return 0;

@@ -36,7 +36,8 @@ void tpm_esys_done(struct tpm_esys *t);
 /** Turn a response code into an error; "<what>: <text of the code>". Never returns 0. */
 int tpm_fail(const struct tpm_esys *t, struct tl_error *err, TSS2_RC rc, const char *what);
 
-/** The allocated banks and what they cover. TL_E_TPM_BANKS: none, one we can't hash, no PCR 13. */
+/** The allocated banks and what they cover. TL_E_TPM_BANKS: none, one we can't hash, no PCR 13
+ * or 15. */
 int tpm_read_banks(const struct tpm_esys *t, struct tl_banks *ret, TPML_PCR_SELECTION *ret_sel,
 		   struct tl_error *err);
 /** Values of all selected PCRs of one bank, eight at a time; ret has exactly them, ascending. */

@@ -43,6 +43,7 @@ struct round {
 	char *challenge; /* resource name */
 	uint8_t *nonce;
 	size_t nonce_len;
+	bool is_record_wanted; /* the verifier knows the launch record's log */
 	struct tl_secret principals[VERIFIER_PRINCIPALS_MAX];
 	struct tl_evidence evidence;
 	struct tl_image_signatures signatures;
@@ -254,6 +255,7 @@ static int challenge_take(struct round *o, const json_t *reply, struct tl_error 
 		return tl_fail(err, TL_E_VERIFIER_RESPONSE, EBADMSG,
 			       "challenge: 'tpmNonce' is not base64 of 1 to %d bytes",
 			       TL_NONCE_MAX_BYTES);
+	o->is_record_wanted = json_is_true(json_object_get(reply, "launchRecord"));
 	o->challenge = strdup(name);
 	return o->challenge ? 0 : fail_memory(err);
 }
@@ -356,6 +358,8 @@ static int gca_attempt(void *impl, const struct verifier_attempt *a, struct tl_a
 					err);
 	if (r == 0 && a->sources->signatures)
 		r = a->sources->signatures(a->sources->signatures_ctx, &o.signatures, err);
+	if (!o.is_record_wanted)
+		tl_blob_done(&o.evidence.record);
 	return r == 0 ? verify(&o, ret, err) : r;
 }
 

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <teelaunch/cancel.h>
+#include <teelaunch/launch_record.h>
 #include <teelaunch/str.h>
 
 /* All strings are borrowed for the whole launch. */
@@ -44,6 +45,9 @@ struct launch_options {
 	uint64_t stop_grace_ms;        /* SIGKILL so long after SIGTERM; 0: never */
 	uint64_t restart_delay_max_ms; /* before a restart after a quick failure */
 	uint64_t drain_ms;             /* bound on reading the last output */
+	/* All of the above and what else the unit says, for the launch record. */
+	const struct tl_record_option *unit;
+	size_t unit_n;
 	const char *version, *commit;
 };
 

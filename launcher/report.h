@@ -63,6 +63,7 @@ struct report {
 	const char *root; /* "verity" or "any" */
 	struct {
 		const char *pcr13_sha256; /* hex */
+		const char *pcr15_sha256; /* of the launch record, hex */
 		size_t events;            /* 0: nothing was measured */
 	} measured;
 	struct {

@@ -71,7 +71,7 @@ struct launch {
 	struct token_serving *serving;
 
 	struct report report; /* numbers and static texts; the rest is filled in by finish.c */
-	char pcr13_hex[2 * TL_HASH_SIZE_MAX + 1];
+	char pcr13_hex[2 * TL_HASH_SIZE_MAX + 1], pcr15_hex[2 * TL_HASH_SIZE_MAX + 1];
 };
 
 struct stage {
@@ -107,6 +107,12 @@ void stage_serve_undo(struct launch *l);
 int stage_open(struct launch *l, struct tl_error *err);
 void stage_open_undo(struct launch *l);
 int stage_run(struct launch *l, struct tl_error *err);
+
+/**
+ * The launch record of a launch whose stages up to "create" have run: teelaunch/launch_record.h.
+ * @ret  an empty buffer. Reads nothing but @l.
+ */
+int launch_record_write(const struct launch *l, struct tl_buf *ret, struct tl_error *err);
 
 /** Nothing but replies may come in, if the firewall is ours: TL_E_FIREWALL. */
 int firewall_shut(const struct launch *l, struct tl_error *err);

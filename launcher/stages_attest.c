@@ -7,11 +7,20 @@
 #include <teelaunch/cleanup.h>
 #include <teelaunch/encoding.h>
 #include <teelaunch/launch_events.h>
+#include <teelaunch/launch_record.h>
 #include <teelaunch/log.h>
+#include <teelaunch/record_log.h>
 
+#include "containerd/containerd.h"
+#include "containerd/task.h"
 #include "launch_facts.h"
 #include "sequence.h"
+#include "token_source.h"
+#include "workload/oci_spec.h"
 #include "workload/workload.h"
+
+/* The container has no network namespace of its own. */
+#define NETWORK "host"
 
 int stage_tpm(struct launch *l, struct tl_error *err)
 {
@@ -46,6 +55,49 @@ void stage_tpm_undo(struct launch *l)
 	l->cert_chain = tl_cert_chain_free(l->cert_chain);
 }
 
+int launch_record_write(const struct launch *l, struct tl_buf *ret, struct tl_error *err)
+{
+	const struct report *report = &l->report;
+	const struct tl_launch_record_facts facts = {
+		.spec = &l->spec,
+		.is_hardened = l->machine.is_hardened,
+		.root = l->options->root,
+		.disk = { report->disk.mode, report->disk.cipher, report->disk.integrity,
+			  report->disk.tags },
+		.runtime = TL_CTRD_RUNTIME,
+		.snapshotter = TL_CTRD_SNAPSHOTTER,
+		.network = NETWORK,
+		.nofile = oci_nofile(l->machine.nofile_limit),
+		.verifier_url = token_source_url(l),
+		.options = l->options->unit,
+		.options_n = l->options->unit_n,
+	};
+
+	return tl_launch_record_build(&facts, ret, err);
+}
+
+/* What isn't in the launch log, before the first event of it. */
+static int record_measure(struct launch *l, struct tl_error *err)
+{
+	auto_buf struct tl_buf text = { 0 };
+	uint8_t pcr[TL_HASH_SIZE_MAX];
+	int r;
+
+	tl_buf_init(&text, TL_LAUNCH_RECORD_BYTES_MAX);
+	r = launch_record_write(l, &text, err);
+	if (r == 0)
+		r = tl_tee_measure_record(l->tee, text.data, text.len_bytes, err);
+	if (r < 0)
+		return r;
+	if (tl_record_replay(text.data, text.len_bytes, TL_SHA256, pcr) == 0) {
+		tl_hex_encode(pcr, tl_hash_size(TL_SHA256), l->pcr15_hex);
+		l->report.measured.pcr15_sha256 = l->pcr15_hex;
+	}
+	tl_log_event(LOG_INFO, "measured.record", "size_bytes=%zu pcr15_sha256=%s", text.len_bytes,
+		     l->pcr15_hex);
+	return 0;
+}
+
 int stage_measure(struct launch *l, struct tl_error *err)
 {
 	const struct launch_image_names image = { .digest = l->image.target.digest,
@@ -55,6 +107,8 @@ int stage_measure(struct launch *l, struct tl_error *err)
 	uint8_t pcr[TL_HASH_SIZE_MAX];
 	int r = tl_launch_events_build(&facts, &l->events, err);
 
+	if (r == 0)
+		r = record_measure(l, err);
 	if (r == 0)
 		r = tl_tee_measure_launch(l->tee, &l->events, l->cancel, err);
 	if (r < 0)

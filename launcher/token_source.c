@@ -57,11 +57,18 @@ static int source_collect(void *ctx, const void *nonce, size_t n, struct tl_evid
 	return token_source_evidence(ctx, nonce, n, ret, err);
 }
 
+const char *token_source_url(const struct launch *l)
+{
+	bool is_googles = strcmp(l->options->verifier, TL_VERIFIER_URL_DEFAULT) == 0;
+
+	return is_googles && *l->spec.gca_address ? l->spec.gca_address : l->options->verifier;
+}
+
 static int verifier_open(struct launch *l, struct tl_cancel *cancel, uint64_t budget_ms,
 			 struct tl_verifier **ret, struct tl_error *err)
 {
 	struct tl_verifier_options options = {
-		.url = l->options->verifier,
+		.url = token_source_url(l),
 		.ca_file = l->options->verifier_roots,
 		.api = strcmp(l->options->verifier_api, "verifyAttestation") == 0
 			       ? TL_VERIFIER_ATTESTATION
@@ -71,10 +78,6 @@ static int verifier_open(struct launch *l, struct tl_cancel *cancel, uint64_t bu
 	};
 	int r;
 
-	/* gca-service-env names another of Google's services; a unit that names its own verifier
-	 * wins. */
-	if (strcmp(options.url, TL_VERIFIER_URL_DEFAULT) == 0 && *l->spec.gca_address)
-		options.url = l->spec.gca_address;
 	/* Read once and kept by the launch's reader, so the keeper's verifier gets the same. */
 	r = metadata_project(l->metadata, &options.project, err);
 	if (r == 0)

@@ -145,6 +145,9 @@ static void put_option(struct writer *w, const struct tl_record_option *o)
 	case TL_RECORD_NUMBER:
 		put_number(w, o->number);
 		break;
+	case TL_RECORD_BOOL:
+		put_bool(w, o->number != 0);
+		break;
 	case TL_RECORD_TEXTS:
 		put_texts(w, o->texts);
 		break;

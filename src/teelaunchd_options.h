@@ -5,21 +5,36 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
+#include <teelaunch/str.h>
+
 #define EXIT_USAGE 1
+
+/* What a field is. OTHER: something that only its own verb knows. */
+enum option_type { OPTION_OTHER, OPTION_TEXT, OPTION_NUMBER, OPTION_BOOL, OPTION_TEXTS };
 
 struct option_row {
 	const char *name, *arg;
 	size_t offset;                                /* of the field in the verb's own struct */
 	int (*parse)(const char *value, void *field); /* 0 or negative errno; NULL: a string */
 	const char *help;
+	enum option_type type;
 };
 
+#define OPTION_TYPE(type, member)                                                                  \
+	_Generic(((type *)0)->member, const char *                                                 \
+		 : OPTION_TEXT, uint64_t                                                           \
+		 : OPTION_NUMBER, bool                                                            \
+		 : OPTION_BOOL, struct tl_strv                                                   \
+		 : OPTION_TEXTS, default                                                           \
+		 : OPTION_OTHER)
 #define OPTION(type, name, arg, member, parse, help)                                               \
 	{                                                                                          \
-		"--" name, arg, offsetof(type, member), parse, help                                \
+		"--" name, arg, offsetof(type, member), parse, help, OPTION_TYPE(type, member)     \
 	}
 
 struct verb {

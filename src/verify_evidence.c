@@ -132,7 +132,9 @@ static json_t *claims_of(const struct checked_evidence *ev)
 static int subject_judge(struct verify *v, struct subject *s, struct ak_anchors *anchors,
 			 struct tl_error *err)
 {
-	const struct evidence_rules rules = { .anchors = anchors, .images = &v->expect.images };
+	const struct evidence_rules rules = { .anchors = anchors,
+					      .images = &v->expect.images,
+					      .has_no_record = s->is_of_socket };
 	auto_checked_evidence struct checked_evidence ev = { 0 };
 	const uint8_t *nonce;
 	size_t nonce_n;

@@ -125,10 +125,10 @@ static int serve_challenge(const struct api *api, const struct api_request *req,
 	nonce_text = tl_base64_encode(TL_BASE64_STD, nonce, sizeof(nonce));
 	time_text(req->now_s, created);
 	time_text(req->now_s + (int64_t)api->challenge_ttl_s, expires);
-	return reply_json(nonce_text ? json_pack("{s:o, s:s, s:s, s:b, s:s}", "name",
+	return reply_json(nonce_text ? json_pack("{s:o, s:s, s:s, s:b, s:s, s:b}", "name",
 						 name_json(&challenge), "createTime", created,
 						 "expireTime", expires, "used", 0, "tpmNonce",
-						 nonce_text)
+						 nonce_text, "launchRecord", 1)
 				     : NULL,
 			  NO_STORE, ret, err);
 }

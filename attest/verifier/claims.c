@@ -103,6 +103,17 @@ static json_t *image_json(const struct image_reference *image)
 			 image->uki);
 }
 
+/* All of it, and that it is there. Never half of it. */
+static json_t *record_json(const json_t *record)
+{
+	json_t *known = record ? json_copy((json_t *)(uintptr_t)record) : json_object();
+
+	if (json_object_set_new(known, "known", json_boolean(record)) == 0)
+		return known;
+	json_decref(known);
+	return NULL;
+}
+
 json_t *claims_submods(const struct checked_evidence *ev)
 {
 	json_t *s = json_object();
@@ -113,6 +124,7 @@ json_t *claims_submods(const struct checked_evidence *ev)
 	    json_pack("{s:{s:b}}", "monitoring_enabled", "memory", ev->launch.is_memory_monitored),
 	    &r);
 	put(s, "teelaunch_image", image_json(ev->image), &r);
+	put(s, "launch_record", record_json(ev->record), &r);
 	if (ev->ak.has_instance)
 		put(s, "gce", gce_json(&ev->ak.instance), &r);
 	if (r == 0)

@@ -9,6 +9,7 @@
  *   swversion  the version of the image that booted; without reference values an option, or empty
  *   dbgstat    with reference values: of the image; else of GRUB's kernel command line
  *   submods.teelaunch_image  the image that booted, or that it isn't known
+ *   submods.launch_record    the launch record whole with "known": true, or {"known": false}
  *   sub        the instance's URL as on Google Cloud, else "urn:teelaunch:ak:<sha256 of the AK>"
  */
 #pragma once

@@ -8,6 +8,7 @@ void checked_evidence_done(struct checked_evidence *e)
 	ak_identity_done(&e->ak);
 	launch_claims_done(&e->launch);
 	checked_signatures_done(&e->signatures);
+	json_decref(e->record);
 	tl_strv_done(&e->service_accounts);
 	*e = (struct checked_evidence){ 0 };
 }
@@ -67,6 +68,8 @@ void evidence_check(const struct evidence_rules *rules, const struct verify_requ
 	    image_signatures_check(&req->signatures, ret->launch.image_digest, &ret->signatures) <
 		    0)
 		refuse(refusals, TL_E_NO_MEMORY, "memory for image signatures");
+	if (!rules->has_no_record)
+		record_check(req, &ret->record, refusals);
 	if (rules->identity)
 		identities_check(rules->identity, req, audience, now_s, ret, refusals);
 }

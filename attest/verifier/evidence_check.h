@@ -16,6 +16,7 @@
 #include "image_signatures.h"
 #include "launch_log.h"
 #include "quote.h"
+#include "record_check.h"
 #include "refusals.h"
 #include "request.h"
 
@@ -24,6 +25,9 @@ struct evidence_rules {
 	const struct ak_anchors *anchors;
 	const struct identity_keys *identity;  /* NULL: identity tokens are not looked at */
 	const struct image_references *images; /* none: which image booted isn't judged */
+	/* The evidence is of a form that has no place for the launch record (VmAttestation): PCR 15
+	 * says nothing then, and neither do the claims. */
+	bool has_no_record;
 };
 
 /* What was checked, and nothing else. */
@@ -33,6 +37,7 @@ struct checked_evidence {
 	const struct image_reference *image; /* borrowed from the rules; NULL: not judged */
 	struct launch_claims launch;
 	struct checked_signatures signatures; /* of the measured image; others are dropped */
+	json_t *record;                       /* the launch record; NULL: there is none */
 	struct tl_strv service_accounts;      /* empty without identity rules */
 };
 void checked_evidence_done(struct checked_evidence *e);

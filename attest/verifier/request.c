@@ -259,6 +259,11 @@ static int parse_launch_log(const json_t *v, const char *path, void *ctx, struct
 	return base64_parse(v, path, &((struct verify_request *)ctx)->launch_log, err);
 }
 
+static int parse_record_log(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return base64_parse(v, path, &((struct verify_request *)ctx)->record_log, err);
+}
+
 static int parse_ak_cert(const json_t *v, const char *path, void *ctx, struct tl_error *err)
 {
 	return base64_parse(v, path, &((struct verify_request *)ctx)->ak_cert, err);
@@ -282,6 +287,7 @@ static int parse_tpm(const json_t *v, const char *path, void *ctx, struct tl_err
 		{ "quotes", parse_banks, true },
 		{ "tcgEventLog", parse_firmware_log, true },
 		{ "canonicalEventLog", parse_launch_log, true },
+		{ "launchRecordLog", parse_record_log, false },
 		{ "akCert", parse_ak_cert, true },
 		{ "certChain", parse_chain, false },
 	};
@@ -344,6 +350,7 @@ struct verify_request *verify_request_new(void)
 		return verify_request_free(r);
 	tl_buf_init(&r->firmware_log, REQUEST_FIRMWARE_LOG_MAX);
 	tl_buf_init(&r->launch_log, REQUEST_LAUNCH_LOG_MAX);
+	tl_buf_init(&r->record_log, REQUEST_RECORD_LOG_MAX);
 	tl_buf_init(&r->ak_cert, REQUEST_CERT_MAX);
 	for (size_t i = 0; i < REQUEST_CHAIN_MAX; i++)
 		tl_buf_init(&r->chain[i], REQUEST_CERT_MAX);
@@ -364,6 +371,7 @@ struct verify_request *verify_request_free(struct verify_request *r)
 		tl_buf_done(&r->chain[i]);
 	tl_buf_done(&r->firmware_log);
 	tl_buf_done(&r->launch_log);
+	tl_buf_done(&r->record_log);
 	tl_buf_done(&r->ak_cert);
 	tl_image_signatures_done(&r->signatures);
 	token_options_done(&r->token);

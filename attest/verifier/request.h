@@ -30,6 +30,7 @@
 #define REQUEST_SIGNATURE_MAX    1024 /* RSA 4096: 520 bytes */
 #define REQUEST_FIRMWARE_LOG_MAX (4 * 1024 * 1024)
 #define REQUEST_LAUNCH_LOG_MAX   (2 * 1024 * 1024)
+#define REQUEST_RECORD_LOG_MAX   (256 * 1024) /* one record of 128 KiB, and its digests */
 #define REQUEST_CHALLENGE_MAX    512
 
 #define PCRS_MAX 24
@@ -56,6 +57,7 @@ struct verify_request {
 	size_t banks_n;                         /* 1..REQUEST_BANKS_MAX */
 	struct tl_buf firmware_log;             /* TCG crypto-agile log */
 	struct tl_buf launch_log;               /* CEL */
+	struct tl_buf record_log;               /* CEL of PCR 15; empty: none was sent */
 	struct tl_buf ak_cert;                  /* DER */
 	struct tl_buf chain[REQUEST_CHAIN_MAX]; /* DER, the AK's issuer first */
 	size_t chain_n;

@@ -51,6 +51,7 @@ struct tl_evidence {
 	size_t n_quotes;
 	struct tl_blob tcg_event_log; /* firmware's TCG2 log, as the kernel shows it */
 	struct tl_blob cel;       /* launch log: RTMR form if there is a TDX quote, else TPM form */
+	struct tl_blob record;    /* log of PCR 15 (record_log.h); may be empty */
 	struct tl_blob ak_public; /* TPMT_PUBLIC */
 	struct tl_blob ak_cert;   /* X.509, DER */
 	struct tl_blob cert_chain[TL_CHAIN_MAX]; /* DER, the AK's issuer first; no root needed */

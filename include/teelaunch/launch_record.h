@@ -29,6 +29,7 @@ struct tl_record_option {
 	enum {
 		TL_RECORD_TEXT,   /* NULL: not given, and there is no default */
 		TL_RECORD_NUMBER, /* in the option's own unit */
+		TL_RECORD_BOOL,   /* as @number, 0 or 1 */
 		TL_RECORD_TEXTS,  /* in the order given */
 	} kind;
 	const char *text;

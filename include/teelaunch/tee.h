@@ -33,7 +33,11 @@ struct tl_tee_ops {
 	int (*check_unused)(void *backend, struct tl_error *err);
 	/* Extend the launch register of every bank: one digest per bank, in bank order. */
 	int (*extend)(void *backend, const struct tl_event_digests *digests, struct tl_error *err);
-	/* Fill everything except the launch log. @ret is empty on entry; done by the caller. */
+	/* The same for PCR 15, which must be all zeros in all banks before (TL_E_REGISTER_USED).
+	 * NULL: this hardware has no register for the launch record, and none is measured. */
+	int (*extend_record)(void *backend, const struct tl_event_digests *digests,
+			     struct tl_error *err);
+	/* Fill everything except the logs of ours. @ret is empty on entry; done by the caller. */
 	int (*evidence)(void *backend, const void *nonce, size_t nonce_len, struct tl_evidence *ret,
 			struct tl_error *err);
 	void (*close)(void *backend);
@@ -79,6 +83,12 @@ const struct tl_banks *tl_tee_banks(const struct tl_tee *tee);
 const struct tl_strv *tl_tee_warnings(const struct tl_tee *tee);
 const struct tl_buf *tl_tee_log(const struct tl_tee *tee); /* launch log so far, encoded */
 
+/**
+ * Extend the launch record into PCR 15 of all banks, before any event of the launch log
+ * (TL_E_EVENT_ORDER), so that whatever fails here can't get a token. Once.
+ * @text  the record's bytes; at most TL_EVENT_CONTENT_MAX_BYTES, else TL_E_EVENT_LIMIT
+ */
+int tl_tee_measure_record(struct tl_tee *tee, const void *text, size_t n, struct tl_error *err);
 /**
  * Extend one event into the register of all banks; the log gets it only after all were extended.
  * The first one checks that nothing was measured there before. After a separator: TL_E_EVENT_ORDER.

@@ -177,10 +177,9 @@ static json_t *capabilities_build(const struct tl_strv *added)
 			 capability_set_build(added), "permitted", capability_set_build(added));
 }
 
-static json_int_t files_limit(const struct oci_input *in)
+uint64_t oci_nofile(uint64_t limit)
 {
-	return in->nofile_limit && in->nofile_limit < NOFILE_MAX ? (json_int_t)in->nofile_limit
-								 : NOFILE_MAX;
+	return limit && limit < NOFILE_MAX ? limit : NOFILE_MAX;
 }
 
 static json_t *process_build(const struct oci_input *in, const struct tl_strv *args,
@@ -192,8 +191,9 @@ static json_t *process_build(const struct oci_input *in, const struct tl_strv *a
 			 user_build(in->user), "args", json_strv(args), "env", json_strv(env),
 			 "cwd", tl_str_is_empty(dir) ? "/" : dir, "capabilities",
 			 capabilities_build(&in->spec->added_capabilities), "rlimits", "type",
-			 "RLIMIT_NOFILE", "hard", files_limit(in), "soft", files_limit(in),
-			 "noNewPrivileges", 1, "oomScoreAdj", OOM_SCORE_ADJ);
+			 "RLIMIT_NOFILE", "hard", (json_int_t)oci_nofile(in->nofile_limit), "soft",
+			 (json_int_t)oci_nofile(in->nofile_limit), "noNewPrivileges", 1,
+			 "oomScoreAdj", OOM_SCORE_ADJ);
 }
 
 static int mount_add(json_t *mounts, const struct mount_row *row)

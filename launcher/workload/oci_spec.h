@@ -19,6 +19,9 @@
 
 #define OCI_GROUPS_MAX 1024
 
+/** The limit on open files that the specification gives, of what can be given; 0: anything. */
+uint64_t oci_nofile(uint64_t limit);
+
 /* Who the workload's first process is. */
 struct oci_user {
 	uint32_t uid;

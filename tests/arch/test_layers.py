@@ -17,7 +17,10 @@ LAYERS = {
     "launcher": {"core", "io", "policy", "attest", "image_text", "image_registry", "workload_text",
                  "launcher"},
     # A program parses arguments and calls one function.
-    "teelaunchd": {"core", "io", "policy", "attest", "image_registry", "launcher", "teelaunchd"},
+    "teelaunchd": {"core", "io", "policy", "attest", "image_registry", "launcher", "run_options",
+                   "teelaunchd"},
+    # The options of `teelaunchd run`; what measures a launch in advance needs them too.
+    "run_options": {"core", "io", "policy", "image_registry", "launcher", "teelaunchd", "run_options"},
     "teeverifierd": {"core", "io", "attest", "verifier", "teeverifierd"},
     "teelaunch": {"core", "io", "policy", "attest", "verifier", "image_text", "image_registry",
                   "workload_text", "vm", "teelaunch"},
@@ -34,7 +37,7 @@ LAYERS = {
     "errors_man": {"core"},
     "keys_man": {"core", "policy"},
     "tests": {"core", "io", "policy", "attest", "verifier", "image_text", "image_registry", "vm",
-              "workload_text", "launcher", "tests"},
+              "workload_text", "launcher", "run_options", "tests"},
 }
 
 # First match decides the layer of a file.
@@ -57,6 +60,7 @@ FOLDERS = (
     ("launcher/*", "launcher"),
     ("image/init.c", "vm_init"),
     ("src/teelaunchd*", "teelaunchd"),
+    ("src/run_options*", "run_options"),
     ("src/teeverifierd*", "teeverifierd"),
     ("src/teelaunch.c", "teelaunch"),
     ("src/explain*", "teelaunch"),

@@ -330,6 +330,8 @@ static int collect(void *ctx, const void *nonce, size_t n, struct tl_evidence *r
 	++*(int *)ctx;
 	ret->n_quotes = 1;
 	ret->quotes[0].hash = TL_SHA256;
+	if (tl_blob_set(&ret->record, "record", 6) < 0)
+		return -ENOMEM;
 	if (opts.key && opts.tdx) {
 		tl_blob_set(&ret->tdx.quote, nonce, n);
 		tl_blob_set(&ret->tdx.ccel_data, "ccel\xff", 5);

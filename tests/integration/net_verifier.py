@@ -44,7 +44,10 @@ def says(text):
 class Service(Case):
     """`self.faults[step]`: answers for the first requests of that step; then it behaves."""
 
+    asks = {}  # what the challenge has beside Google's fields
+
     def setUp(self):
+        self.records = []
         self.faults = {"location": [], "list": [], "challenge": [], "verify": []}
         self.nonces = []
         self.token = jwt(exp=int(time.time()) + 3600, iat=int(time.time()), aud="a")
@@ -74,7 +77,7 @@ class Service(Case):
         assert name == LOCATION + "/challenges" and request.body == b"{}", name
         self.nonces.append(b"nonce-%d" % len(self.nonces))
         return {"name": LOCATION + "/challenges/c%d" % len(self.nonces),
-                "tpmNonce": base64.b64encode(self.nonces[-1]).decode()}
+                "tpmNonce": base64.b64encode(self.nonces[-1]).decode(), **self.asks}
 
     def verify(self, name, request):
         challenge, call = name.split(":")
@@ -82,6 +85,10 @@ class Service(Case):
         assert challenge == body["challenge"] == LOCATION + "/challenges/c%d" % len(self.nonces)
         quote, = body["tpmAttestation"]["quotes"]
         assert base64.b64decode(quote["rawQuote"]) == self.nonces[-1]
+        # Google's parser refuses what it doesn't know.
+        assert set(body["tpmAttestation"]) - {"launchRecordLog"} <= {
+            "quotes", "tcgEventLog", "canonicalEventLog", "akCert", "certChain"}, body
+        self.records.append(body["tpmAttestation"].get("launchRecordLog"))
         return {TOKEN_FIELDS[call]: self.token, **self.reply}
 
     def attest(self, *options):
@@ -99,6 +106,14 @@ class Good(Service):
             self.assertEqual((got["r"], got.get("token"), got["attempts"]), (0, self.token, 1), got)
             self.assertGreater(got["exp"], time.time())
             self.assertEqual(self.steps(), ["us-central1", "challenges", call])
+
+    def test_the_launch_record_goes_only_to_whom_asks_for_it(self):
+        for asks, sent in (({}, None), ({"launchRecord": False}, None), ({"launchRecord": "yes"}, None),
+                           ({"launchRecord": True}, base64.b64encode(b"record").decode())):
+            self.asks = asks
+            for call in TOKEN_FIELDS:
+                self.assertEqual(self.attest("--api", call)["r"], 0)
+                self.assertEqual(self.records.pop(), sent, asks)
 
     def test_requests_carry_the_headers_of_the_api(self):
         self.attest("--auth", CANARY)

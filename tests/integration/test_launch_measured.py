@@ -4,15 +4,19 @@
 environment of the token are compared with what the workload itself saw."""
 import json
 import re
+import resource
 
 import launch_case
 import measured
+import parts
 import token_check
 
 BANKS = ("sha1", "sha256", "sha384")
 
 
 class Measured(launch_case.LaunchCase):
+    images = launch_case.LaunchCase.images + ("test/wide:1",)
+
     def launch(self, **keys):
         self.attributes = self.world.attributes(container_log_redirect="true", **keys)
         self.image = self.world.images.inspect("demo/hello:1")
@@ -28,6 +32,25 @@ class Measured(launch_case.LaunchCase):
         self.assertEqual(launch.report["measured"]["event_count"], len(events))
         return events
 
+    def assert_record(self, launch, **facts):
+        """PCR 15 in all banks, the report and the claim, against what python makes of the same inputs."""
+        record = measured.record(self.attributes, launch.command, self.world.metadata.host, nofile=self.nofile(),
+                                 **facts)
+        for bank in BANKS:
+            self.assertEqual(self.world.tpm.pcr(15, bank), measured.record_register(record, bank), bank)
+        self.assertEqual(launch.report["measured"]["pcr15"], measured.record_register(record))
+        if launch.token:
+            claim = self.claims(launch)["submods"]["launch_record"]
+            self.assertEqual(claim, {"known": True, **record})
+        return record
+
+    @staticmethod
+    def nofile():
+        """What the launcher may give: CAP_SYS_RESOURCE lifts any limit."""
+        effective = int(re.search(r"CapEff:\t(\w+)", parts.read("/proc/self/status")).group(1), 16)
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        return 131072 if effective >> 24 & 1 or hard == resource.RLIM_INFINITY else min(hard, 131072)
+
     def claims(self, launch):
         return token_check.check(launch.token, self.world.verifier.get("/.well-known/jwks.json"))
 
@@ -37,6 +60,25 @@ class Measured(launch_case.LaunchCase):
                      {"restart_policy": "OnFailure"}):
             events = self.assert_register(self.launch(**keys))
             self.note("PCR 13 of %2d events in %s: %s", len(events), "+".join(BANKS), keys)
+
+    def test_pcr_15_is_what_hashlib_computes(self):
+        cases = (
+            ({"dev_shm_size_kb": "1024", "monitoring_enable": "memoryonly", "disable_gca_refresh": "true"}, {}),
+            ({"added_capabilities": '["CAP_NET_ADMIN", "CAP_NET_RAW"]',
+              "mount": "type=tmpfs,source=tmpfs,destination=/scratch,size=65536;"
+                       "type=tmpfs,source=tmpfs,destination=/data"}, {}),
+            ({}, {"options": ["--token-rate", "7", "--stop-grace-ms", "0", "--log-level", "debug",
+                              "--verifier-api", "verifyAttestation"]}),
+        )
+        seen = set()
+        for keys, options in cases:
+            self.attributes = self.world.attributes("test/wide:1", container_log_redirect="true", **keys)
+            launch = self.world.launch(self.attributes, **options)
+            self.assert_end(launch, 0, "success")
+            self.assert_record(launch)
+            seen.add(self.world.tpm.pcr(15))
+            self.note("PCR 15 in %s: %s %s", "+".join(BANKS), keys, options)
+        self.assertEqual(len(seen), len(cases))
 
     def test_the_order_of_the_metadata_changes_nothing(self):
         names = {"env_HELLO_NAME": "1", "env_HELLO_EXIT": "0", "env_HELLO_SECRET": "2"}
@@ -80,6 +122,7 @@ class Measured(launch_case.LaunchCase):
         launch = self.world.launch(self.attributes, hardened=False)
         self.assert_end(launch, 4, "success")
         self.assertEqual(self.claims(launch)["dbgstat"], "enabled")
+        self.assert_record(launch, hardened=False)
         self.note("debug: dbgstat is 'enabled'")
 
 

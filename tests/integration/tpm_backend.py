@@ -439,7 +439,7 @@ def a_foreign_event_in_the_register_is_an_error():
         if code == tpm_proxy.CC_QUOTE and not done:
             done.append(send(tpm_proxy.pcr_extend(13, 1)))
         return send(command)
-    through_proxy(rule, r"^TL0712 fatal PCR 13, bank sha256, isn't what the launch log gives")
+    through_proxy(rule, r"^TL0712 fatal PCR 13, bank sha256, isn't what its log gives")
 
 
 def a_forged_quote_is_an_error():

@@ -255,7 +255,7 @@ class Accepts(Case):
             "google_service_accounts": ["robot@demo.test"],
             "submods": {
                 "confidential_space": {"monitoring_enabled": {"memory": False}},
-                "teelaunch_image": {"known": False},
+                "teelaunch_image": {"known": False}, "launch_record": {"known": False},
                 "gce": {"zone": "us-central1-a", "project_id": "demo-project",
                         "project_number": "1234567890", "instance_name": "demo-vm",
                         "instance_id": "4242424242424242424"},
@@ -324,7 +324,7 @@ class Accepts(Case):
         self.assertEqual(World.rs.call("GET", LOCATION + "?%24alt=json%3Benum-encoding%3Dint"),
                          (200, {"name": LOCATION[4:], "locationId": "local"}))
         _, body = World.rs.call("POST", LOCATION + "/challenges", "{}")
-        self.assertEqual(set(body), {"name", "createTime", "expireTime", "used", "tpmNonce"})
+        self.assertEqual(set(body), {"name", "createTime", "expireTime", "used", "tpmNonce", "launchRecord"})
         _, jwks = World.rs.call("GET", "/.well-known/jwks.json")
         self.assertEqual([k["alg"] for k in jwks["keys"]], ["RS256", "ES256"])
 

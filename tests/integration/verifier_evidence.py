@@ -17,7 +17,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import firmware_log  # noqa: E402
 
 ALGORITHM_IDS = firmware_log.ALGORITHM_IDS
-LAUNCH_PCR = 13
+LAUNCH_PCR, RECORD_PCR = 13, 15
+RECORD = 128
 SEPARATOR = (8, b"")
 GOOD_EVENTS = [
     (0, b"registry.example/demo/hello:1"),
@@ -83,6 +84,11 @@ def launch_log(events, banks, index=LAUNCH_PCR, form=1, first=0):
         log += tlv(0, struct.pack(">Q", number)) + tlv(form, bytes([index])) + \
             tlv(3, digests) + content_tlv(event)
     return log
+
+
+def record_log(text, banks, **fields):
+    """The log of PCR 15: one event, the launch record."""
+    return launch_log([(RECORD, text)], banks, **{"index": RECORD_PCR, **fields})
 
 
 def extend(bank, value, digest):
@@ -187,7 +193,7 @@ class Evidence:
     def __init__(self, ak_cert, firmware, launch):
         self.quotes = {}  # bank -> {"pcrs": {index: bytes}, "quote": bytes, "signature": bytes}
         self.ak_cert, self.firmware, self.launch = ak_cert, firmware, launch
-        self.chain = []
+        self.chain, self.record = [], None
 
     def copy(self):
         return copy.deepcopy(self)
@@ -199,7 +205,8 @@ class Evidence:
                         "rawQuote": b64(q["quote"]), "rawSignature": b64(q["signature"])}
                        for bank, q in self.quotes.items()],
             "tcgEventLog": b64(self.firmware), "canonicalEventLog": b64(self.launch),
-            "akCert": b64(self.ak_cert), "certChain": [b64(c) for c in self.chain]}
+            "akCert": b64(self.ak_cert), "certChain": [b64(c) for c in self.chain],
+            **({} if self.record is None else {"launchRecordLog": b64(self.record)})}
 
 
 def flip(data, at):
@@ -238,7 +245,7 @@ class Paper:
             struct.pack(">IHB", 1, ALGORITHM_IDS[bank], 3) + struct.pack("<I", mask)[:3] + \
             struct.pack(">H", len(digest)) + digest
 
-    def pcrs(self, bank, boot, events):
+    def pcrs(self, bank, boot, events, record=None):
         size = hashlib.new(bank).digest_size
         values = {i: (b"\xff" if 17 <= i <= 22 else b"\0") * size for i in range(24)}
         for e in boot:
@@ -247,15 +254,19 @@ class Paper:
         for event in events:
             values[LAUNCH_PCR] = extend(bank, values[LAUNCH_PCR],
                                         hashlib.new(bank, content_tlv(event)).digest())
+        if record is not None:
+            values[RECORD_PCR] = extend(bank, values[RECORD_PCR],
+                                        hashlib.new(bank, content_tlv((RECORD, record))).digest())
         return values
 
-    def evidence(self, nonce, events=None, boot=None, mask=0xFFFFFF, **fields):
+    def evidence(self, nonce, events=None, boot=None, mask=0xFFFFFF, record=None, **fields):
         events = GOOD_EVENTS if events is None else events
         boot = good_boot() if boot is None else boot
         ev = Evidence(self.cert, firmware_log.encode_log(boot, self.banks),
                       launch_log(events, self.banks))
+        ev.record = None if record is None else record_log(record, self.banks)
         for bank in self.banks:
-            pcrs = self.pcrs(bank, boot, events)
+            pcrs = self.pcrs(bank, boot, events, record)
             data = self.quote(bank, pcrs, nonce, mask, **fields)
             ev.quotes[bank] = {"pcrs": {i: v for i, v in pcrs.items() if mask >> i & 1},
                                "quote": data, "signature": self.signature(data)}

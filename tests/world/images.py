@@ -29,6 +29,8 @@ IMAGES = {
     "demo/hello:1": (OPEN, ["HELLO_NAME=world"], "/hello", ["good", "morning"]),
     "demo/strict:1": (STRICT, ["HELLO_NAME=world"], "/hello", ["nothing else"]),
     "test/missing:1": (OPEN, [], "/no-such-program", []),
+    "test/wide:1": ({**OPEN, "allow_mount_destinations": "/scratch:/data", "allow_capabilities": "true",
+                     "allow_cgroups": "true", "hardened_monitoring": "all"}, [], "/hello", []),
     "test/mislabelled:1": ({"log_redirect": "sometimes"}, [], "/hello", []),
     "test/server:1": (OPEN, [], "/hello", []),
     "test/quiet:1": (dict(OPEN, log_redirect="debugonly"), [], "/hello", []),

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
+#include <teelaunch/record_log.h>
 #include <teelaunch/tee.h>
 
 struct counter {
@@ -23,6 +24,9 @@ struct counter {
 	bool is_register_foreign;
 	atomic_uint n_inside, n_inside_most; /* threads in counter_evidence() */
 	uint8_t reg[TL_HASH_SIZE_MAX];
+	bool is_record_refused;
+	size_t n_records;
+	uint8_t record_reg[TL_HASH_SIZE_MAX];
 };
 
 static const struct tl_banks one_bank = { .hashes = { TL_SHA256 }, .n = 1 };
@@ -45,6 +49,18 @@ static int counter_extend(void *backend, const struct tl_event_digests *digests,
 	return tl_register_extend(TL_SHA256, c->reg, digests->items[0].bytes);
 }
 
+static int counter_extend_record(void *backend, const struct tl_event_digests *digests,
+				 struct tl_error *err)
+{
+	struct counter *c = backend;
+
+	if (c->is_record_refused)
+		return tl_fail(err, TL_E_REGISTER_USED, EEXIST, "PCR 15");
+	assert_int_equal(c->n_extended, 0);
+	c->n_records++;
+	return tl_register_extend(TL_SHA256, c->record_reg, digests->items[0].bytes);
+}
+
 static int counter_evidence(void *backend, const void *nonce, size_t nonce_len,
 			    struct tl_evidence *ret, struct tl_error *err)
 {
@@ -58,7 +74,9 @@ static int counter_evidence(void *backend, const void *nonce, size_t nonce_len,
 	atomic_fetch_sub(&c->n_inside, 1);
 	ret->n_quotes = 1;
 	ret->quotes[0].hash = TL_SHA256;
-	ret->quotes[0].n_pcrs = 1;
+	ret->quotes[0].n_pcrs = 2;
+	ret->quotes[0].pcrs[1].index = TL_RECORD_PCR;
+	memcpy(ret->quotes[0].pcrs[1].bytes, c->record_reg, 32);
 	ret->quotes[0].pcrs[0].index = TL_CEL_PCR;
 	memcpy(ret->quotes[0].pcrs[0].bytes, c->reg, 32);
 	ret->quotes[0].pcrs[0].bytes[0] ^= c->is_register_foreign;
@@ -77,6 +95,7 @@ static const struct tl_tee_ops counter_ops = {
 	.extend = counter_extend,
 	.evidence = counter_evidence,
 	.close = counter_close,
+	.extend_record = counter_extend_record,
 };
 
 static struct tl_tee *tee_over(struct counter *c)
@@ -346,6 +365,60 @@ static void evidence_is_collected_for_one_thread_at_a_time_each_in_its_turn(void
 	tl_tee_close(tee);
 }
 
+static void a_record_is_measured_once_and_first(void **state)
+{
+	auto_events struct tl_event_list list = { 0 };
+	auto_evidence struct tl_evidence e = { 0 };
+	auto_buf struct tl_buf want = { 0 };
+	struct counter c = { 0 };
+	struct tl_tee *tee = tee_over(&c);
+	struct tl_error err = { 0 };
+
+	(void)state;
+	make_list(&list, true);
+	tl_buf_init(&want, TL_CEL_MAX_BYTES);
+	assert_int_equal(tl_record_log_encode("{}", 2, &one_bank, &want, NULL), 0);
+	assert_int_equal(tl_tee_measure_record(tee, "{}", 2, &err), 0);
+	assert_int_equal(tl_tee_measure_record(tee, "{}", 2, &err), -EPERM);
+	assert_int_equal(err.code, TL_E_EVENT_ORDER);
+	assert_int_equal(tl_tee_measure_launch(tee, &list, NULL, &err), 0);
+	assert_int_equal(c.n_records, 1);
+	assert_int_equal(tl_tee_evidence(tee, "n", 1, &e, &err), 0);
+	assert_int_equal(e.record.n, want.len_bytes);
+	assert_memory_equal(e.record.bytes, want.data, want.len_bytes);
+	tl_evidence_done(&e);
+	c.record_reg[0] ^= 1;
+	assert_true(tl_tee_evidence(tee, "n", 1, &e, &err) < 0);
+	assert_int_equal(err.code, TL_E_REGISTER_USED);
+	assert_non_null(strstr(err.msg, "PCR 15"));
+	tl_tee_close(tee);
+	c = (struct counter){ 0 };
+	tee = tee_over(&c);
+	assert_int_equal(tl_tee_measure(tee, &list.items[0], &err), 0);
+	assert_int_equal(tl_tee_measure_record(tee, "{}", 2, &err), -EPERM);
+	assert_int_equal(err.code, TL_E_EVENT_ORDER);
+	tl_tee_close(tee);
+}
+
+static void a_record_that_is_not_extended_ends_everything(void **state)
+{
+	auto_events struct tl_event_list list = { 0 };
+	auto_evidence struct tl_evidence e = { 0 };
+	struct counter c = { .is_record_refused = true };
+	struct tl_tee *tee = tee_over(&c);
+	struct tl_error err = { 0 };
+
+	(void)state;
+	make_list(&list, true);
+	assert_int_equal(tl_tee_measure_record(tee, "{}", 2, &err), -EEXIST);
+	assert_int_equal(err.code, TL_E_REGISTER_USED);
+	assert_true(tl_tee_measure_launch(tee, &list, NULL, &err) < 0);
+	assert_int_equal(err.code, TL_E_MEASURE_BROKEN);
+	assert_int_equal(c.n_extended, 0);
+	assert_true(tl_tee_evidence(tee, "n", 1, &e, &err) < 0);
+	tl_tee_close(tee);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -359,6 +432,8 @@ int main(void)
 		cmocka_unit_test(a_used_register_is_refused_before_anything_happens),
 		cmocka_unit_test(a_foreign_extension_is_noticed_before_evidence_leaves),
 		cmocka_unit_test(a_nonce_has_1_to_64_bytes),
+		cmocka_unit_test(a_record_is_measured_once_and_first),
+		cmocka_unit_test(a_record_that_is_not_extended_ends_everything),
 		cmocka_unit_test(evidence_is_collected_for_one_thread_at_a_time_each_in_its_turn),
 	};
 

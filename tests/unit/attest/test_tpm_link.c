@@ -268,7 +268,7 @@ static const struct {
 	  "PCR bank 0x0012 is allocated, but its hash is unknown here" },
 	{ "80010000001900000000000000000500000001"
 	  "000b03ffdfff",
-	  "PCR bank sha256 has no PCR 13" },
+	  "PCR bank sha256 lacks PCR 13 or 15" },
 	{ "80010000001f00000000000000000500000002"
 	  "000b03ffffff"
 	  "000b03ffffff",

@@ -17,6 +17,7 @@ static const struct tl_record_option options[] = {
 	{ .name = "console", .kind = TL_RECORD_TEXT },
 	{ .name = "registry-roots", .kind = TL_RECORD_TEXTS, .texts = &roots },
 	{ .name = "token-burst", .kind = TL_RECORD_NUMBER, .number = 5 },
+	{ .name = "firewall", .kind = TL_RECORD_BOOL, .number = 1 },
 	{ .name = "disk", .kind = TL_RECORD_TEXT, .text = "protected" },
 };
 
@@ -74,7 +75,7 @@ static void a_record_is_one_text(void **state)
 		"\"source\":\"tmpfs\",\"type\":\"tmpfs\"}],\"signed_image_repos\":[],"
 		"\"token_refresh\":true},\"root\":\"verity\","
 		"\"schema\":\"teelaunch.launch-record/1\","
-		"\"unit\":{\"console\":null,\"disk\":\"protected\","
+		"\"unit\":{\"console\":null,\"disk\":\"protected\",\"firewall\":true,"
 		"\"registry_roots\":[\"/a\",\"/b\"],\"token_burst\":5,\"token_rate\":60},"
 		"\"verifier_url\":\"https://verifier.example\"}");
 }

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "run_options.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <teelaunch/digest.h>
+#include <teelaunch/encoding.h>
+#include <teelaunch/exit_decision.h>
+#include <teelaunch/file.h>
+
+#include "launcher/image/registry.h"
+
+/* The trust store of a distribution has some 200 KiB. */
+#define ROOTS_BYTES_MAX (4 * 1024 * 1024)
+
+static int parse_disk(const char *value, void *field)
+{
+	if (strcmp(value, "protected") != 0 && strcmp(value, "unprotected") != 0)
+		return -EINVAL;
+	*(const char **)field = value;
+	return 0;
+}
+
+static int parse_root(const char *value, void *field)
+{
+	if (strcmp(value, "verity") != 0 && strcmp(value, "any") != 0)
+		return -EINVAL;
+	*(const char **)field = value;
+	return 0;
+}
+
+static int parse_firewall(const char *value, void *field)
+{
+	bool is_on = strcmp(value, "on") == 0;
+
+	if (!is_on && strcmp(value, "off") != 0)
+		return -EINVAL;
+	*(bool *)field = is_on;
+	return 0;
+}
+
+static int parse_console_output(const char *value, void *field)
+{
+	bool is_raw = strcmp(value, "raw") == 0;
+
+	if (!is_raw && strcmp(value, "lines") != 0)
+		return -EINVAL;
+	*(bool *)field = is_raw;
+	return 0;
+}
+
+static int parse_api(const char *value, void *field)
+{
+	if (strcmp(value, "verifyConfidentialSpace") != 0 &&
+	    strcmp(value, "verifyAttestation") != 0)
+		return -EINVAL;
+	*(const char **)field = value;
+	return 0;
+}
+
+static int parse_https(const char *value, void *field)
+{
+	if (!tl_str_starts_with(value, "https://") || !value[strlen("https://")])
+		return -EINVAL;
+	*(const char **)field = value;
+	return 0;
+}
+
+static int parse_cloud_logging(const char *value, void *field)
+{
+	if (strcmp(value, "off") != 0)
+		return parse_https(value, field);
+	*(const char **)field = value;
+	return 0;
+}
+
+static int parse_host(const char *value, void *field)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789.-:";
+
+	if (!*value || strspn(value, allowed) != strlen(value))
+		return -EINVAL;
+	return tl_strv_add(field, value);
+}
+
+/* A file that is missing is better noticed before a launch than half-way through it. */
+static int parse_file(const char *value, void *field)
+{
+	if (access(value, R_OK) < 0)
+		return -errno;
+	*(const char **)field = value;
+	return 0;
+}
+
+static int parse_roots(const char *value, void *field)
+{
+	return tl_registry_roots_add(field, value);
+}
+
+const struct option_row run_rows[RUN_OPTIONS] = {
+	OPTION(struct run_arguments, "disk", "protected|unprotected", launch.disk, parse_disk,
+	       "whether the disk that holds the workload must be protected [protected]"),
+	OPTION(struct run_arguments, "root", "verity|any", launch.root, parse_root,
+	       "whether the root must be the measured dm-verity device [verity]"),
+	OPTION(struct run_arguments, "firewall", "on|off", launch.is_firewall_on, parse_firewall,
+	       "whether the launcher decides what may come in from the network [on]"),
+	OPTION(struct run_arguments, "firewall-also", "PORT/tcp|udp[,...]", launch.firewall_also,
+	       parse_ports, "ports that are open all the time, beside the image's [none]"),
+	OPTION(struct run_arguments, "containerd", "SOCKET", launch.containerd, parse_absolute,
+	       "containerd's socket [/run/containerd/containerd.sock]"),
+	OPTION(struct run_arguments, "tcti", "CONF", launch.tcti, NULL,
+	       "how to reach the TPM [device:/dev/tpmrm0]"),
+	OPTION(struct run_arguments, "firmware-log", "FILE", launch.firmware_log, NULL,
+	       "event log of this boot [/sys/kernel/security/tpm0/binary_bios_measurements]"),
+	OPTION(struct run_arguments, "kernel-cmdline", "FILE", launch.kernel_cmdline, NULL,
+	       "the kernel's command line [/proc/cmdline]"),
+	OPTION(struct run_arguments, "verifier", "URL", launch.verifier, parse_https,
+	       "attestation verifier [https://confidentialcomputing.googleapis.com]"),
+	OPTION(struct run_arguments, "verifier-roots", "PEM", launch.verifier_roots, parse_file,
+	       "the only roots that may vouch for the verifier [the system's]"),
+	OPTION(struct run_arguments, "verifier-api", "METHOD", launch.verifier_api, parse_api,
+	       "verifyConfidentialSpace or verifyAttestation [verifyConfidentialSpace]"),
+	OPTION(struct run_arguments, "registry-roots", "HOST=PEM", launch.registry_roots,
+	       parse_roots, "the only roots that may vouch for that registry; may be repeated"),
+	OPTION(struct run_arguments, "google-roots", "PEM", launch.google_roots, parse_file,
+	       "the only roots that may vouch for Google's registries and IAM [the system's]"),
+	OPTION(struct run_arguments, "cloud-logging", "URL|off", launch.cloud_logging,
+	       parse_cloud_logging,
+	       "Cloud Logging, for the log and redirected output "
+	       "[https://logging.googleapis.com]"),
+	OPTION(struct run_arguments, "iam", "URL", launch.iam, parse_https,
+	       "service for impersonated accounts [https://iamcredentials.googleapis.com]"),
+	OPTION(struct run_arguments, "ita", "URL", launch.ita, parse_https,
+	       "Intel Trust Authority [the host of ita-region]"),
+	OPTION(struct run_arguments, "ita-roots", "PEM", launch.ita_roots, parse_file,
+	       "the only roots that may vouch for Intel Trust Authority [the system's]"),
+	OPTION(struct run_arguments, "aia-host", "HOST[:PORT]", launch.aia_hosts, parse_host,
+	       "may be asked for certificates above the TPM's, with all hosts below it; may be "
+	       "repeated [storage.googleapis.com]"),
+	OPTION(struct run_arguments, "console", "FILE", launch.console, NULL,
+	       "where the log and redirected output go [none: standard error]"),
+	OPTION(struct run_arguments, "console-output", "lines|raw", launch.is_console_raw,
+	       parse_console_output,
+	       "redirected output as lines that say they are the workload's, or as it comes "
+	       "[lines]"),
+	OPTION(struct run_arguments, "shared-dir", "DIR", launch.shared_dir, parse_absolute,
+	       "directory shown to the workload [/tmp/container_launcher]"),
+	OPTION(struct run_arguments, "state-dir", "DIR", launch.state_dir, parse_absolute,
+	       "private directory: report, FIFOs [/run/teelaunch]"),
+	OPTION(struct run_arguments, "content-dir", "DIR", launch.content_dir, NULL,
+	       "where containerd keeps images; for the space check [/var/lib/containerd]"),
+	OPTION(struct run_arguments, "first-token-budget-ms", "N", launch.first_token_budget_ms,
+	       parse_budget_ms, "time for the first token, retries included [60000]"),
+	OPTION(struct run_arguments, "token-rate", "N", launch.token_rate, parse_rate,
+	       "calls to the verifier a minute for the workload's token requests [60]"),
+	OPTION(struct run_arguments, "token-burst", "N", launch.token_burst, parse_rate,
+	       "so many of these at once after a quiet time [5]"),
+	OPTION(struct run_arguments, "token-cache-ms", "N", launch.token_cache_ms, parse_ms,
+	       "so long one default token answers GET /v1/token; 0 = never [10000]"),
+	OPTION(struct run_arguments, "stop-grace-ms", "N", launch.stop_grace_ms, parse_ms,
+	       "SIGKILL so long after SIGTERM; 0 = never [30000]"),
+	OPTION(struct run_arguments, "restart-delay-max-ms", "N", launch.restart_delay_max_ms,
+	       parse_ms,
+	       "longest wait before a restart after launches that failed quickly [300000]"),
+	OPTION(struct run_arguments, "drain-ms", "N", launch.drain_ms, parse_ms,
+	       "time for reading the workload's last output [10000]"),
+	OPTION(struct run_arguments, "log-level", "LEVEL", log_level, parse_log_level,
+	       "error, warning, info, debug [info]"),
+};
+
+struct run_arguments run_defaults(const char *metadata_host)
+{
+	return (struct run_arguments){
+		.launch = {
+			.metadata_host = metadata_host,
+			.containerd = "/run/containerd/containerd.sock",
+			.tcti = "device:/dev/tpmrm0",
+			.firmware_log = "/sys/kernel/security/tpm0/binary_bios_measurements",
+			.kernel_cmdline = "/proc/cmdline",
+			.verifier = "https://confidentialcomputing.googleapis.com",
+			.cloud_logging = "https://logging.googleapis.com",
+			.verifier_api = "verifyConfidentialSpace",
+			.shared_dir = "/tmp/container_launcher",
+			.state_dir = "/run/teelaunch",
+			.content_dir = "/var/lib/containerd",
+			.disk = "protected",
+			.root = "verity",
+			.is_firewall_on = true,
+			.first_token_budget_ms = 60000,
+			.token_rate = 60,
+			.token_burst = 5,
+			.token_cache_ms = 10000,
+			.restart_delay_max_ms = TL_RESTART_DELAY_MAX_MS,
+			.stop_grace_ms = 30000,
+			.drain_ms = 10000,
+		},
+		.log_level = "info",
+	};
+}
+
+/* "PREFIXsha256:HEX" of the file's content. */
+static int file_digest_add(const char *prefix, int prefix_n, const char *path, struct tl_strv *ret,
+			   struct tl_error *err)
+{
+	auto_buf struct tl_buf content = { 0 };
+	uint8_t digest[TL_HASH_SIZE_MAX];
+	char hex[2 * TL_HASH_SIZE_MAX + 1];
+	int r;
+
+	tl_buf_init(&content, ROOTS_BYTES_MAX);
+	r = tl_file_read(path, &content, err);
+	if (r < 0)
+		return r;
+	r = tl_digest(TL_SHA256, content.data ? (const void *)content.data : "", content.len_bytes,
+		      digest);
+	if (r < 0)
+		return tl_fail(err, TL_E_INTERNAL, -r, "hash '%s'", path);
+	tl_hex_encode(digest, tl_hash_size(TL_SHA256), hex);
+	if (tl_strv_printf(ret, "%.*ssha256:%s", prefix_n, prefix, hex) < 0)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "launch record");
+	return 0;
+}
+
+static int roots_add(const struct tl_strv *entries, struct run_record *ret, struct tl_error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < entries->n; i++) {
+		const char *entry = entries->items[i], *path = strchr(entry, '=') + 1;
+
+		r = file_digest_add(entry, (int)(path - entry), path, &ret->roots, err);
+	}
+	return r;
+}
+
+static int text_make(const struct option_row *row, const char *value, struct run_record *to,
+		     struct tl_record_option *ret, struct tl_error *err)
+{
+	int r = 0;
+
+	ret->text = value;
+	if (value && row->parse == parse_file) {
+		r = file_digest_add("", 0, value, &to->texts, err);
+		ret->text = r == 0 ? to->texts.items[to->texts.n - 1] : NULL;
+	}
+	return r;
+}
+
+static int option_make(const struct option_row *row, const void *arguments, struct run_record *to,
+		       struct tl_error *err)
+{
+	const void *field = (const char *)arguments + row->offset;
+	struct tl_record_option *o = &to->items[to->n++];
+
+	o->name = row->name + strlen("--");
+	switch (row->type) {
+	case OPTION_TEXT:
+		o->kind = TL_RECORD_TEXT;
+		return text_make(row, *(const char *const *)field, to, o, err);
+	case OPTION_NUMBER:
+		o->kind = TL_RECORD_NUMBER;
+		o->number = *(const uint64_t *)field;
+		return 0;
+	case OPTION_BOOL:
+		o->kind = TL_RECORD_BOOL;
+		o->number = *(const bool *)field;
+		return 0;
+	case OPTION_TEXTS:
+		o->kind = TL_RECORD_TEXTS;
+		o->texts = row->parse == parse_roots ? &to->roots : field;
+		return row->parse == parse_roots ? roots_add(field, to, err) : 0;
+	case OPTION_OTHER:
+		break;
+	}
+	return tl_fail(err, TL_E_INTERNAL, EINVAL, "no launch record can have %s", row->name);
+}
+
+int run_record_make(const struct run_arguments *a, struct run_record *ret, struct tl_error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < RUN_OPTIONS; i++)
+		r = option_make(&run_rows[i], a, ret, err);
+	if (r == 0)
+		ret->items[ret->n++] = (struct tl_record_option){ .name = "metadata-host",
+								  .text = a->launch.metadata_host };
+	return r;
+}
+
+void run_record_done(struct run_record *r)
+{
+	tl_strv_done(&r->texts);
+	tl_strv_done(&r->roots);
+	r->n = 0;
+}
