@@ -9,6 +9,7 @@
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
+#include <teelaunch/image_ref.h>
 #include <teelaunch/log.h>
 
 #include "image/registry_host.h"
@@ -68,10 +69,11 @@ static void problem_log(void *ctx, const char *repo, const struct tl_error *err)
 {
 	struct signature_store *s = ctx;
 	bool is_one = err->code == TL_E_IMAGE_SIGNATURE;
+	auto_free char *shown = tl_image_ref_shown(repo);
 
 	if (s->problems++ < PROBLEMS_LOGGED_MAX)
 		tl_log_event(LOG_WARNING, is_one ? "signatures.dropped" : "signatures.unreachable",
-			     "repo='%s' code=%s msg='%s'", TL_Q(repo),
+			     "repo='%s' code=%s msg='%s'", TL_Q(shown ? shown : ""),
 			     tl_catalogue_find(err->code)->id, TL_Q(err->msg));
 }
 

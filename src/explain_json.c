@@ -57,6 +57,19 @@ static const char *ita_key(const struct explain *e)
 	return e->are_values_shown ? e->judge.spec.ita_api_key.bytes : REDACTED;
 }
 
+static json_t *repos(const struct tl_strv *v, bool are_values_shown)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < v->n; i++) {
+		auto_free char *shown =
+			are_values_shown ? strdup(v->items[i]) : tl_image_ref_shown(v->items[i]);
+
+		json_array_append_new(list, json_string(shown ? shown : ""));
+	}
+	return list;
+}
+
 static json_t *spec_json(const struct explain *e)
 {
 	const struct tl_launch_spec *s = &e->judge.spec;
@@ -67,9 +80,9 @@ static json_t *spec_json(const struct explain *e)
 			 false, "install_gpu_driver", s->is_gpu_driver_wanted, "image_ref", shown,
 			 "restart_policy", tl_restart_policy_name(s->restart_policy),
 			 "impersonate_service_accounts", strings(&s->impersonate_service_accounts),
-			 "signed_image_repos", strings(&s->signed_image_repos), "monitoring",
-			 tl_monitoring_name(s->monitoring), "cmd", strings(&s->cmd), "envs",
-			 envs(&s->envs, e->are_values_shown), "log_redirect",
+			 "signed_image_repos", repos(&s->signed_image_repos, e->are_values_shown),
+			 "monitoring", tl_monitoring_name(s->monitoring), "cmd", strings(&s->cmd),
+			 "envs", envs(&s->envs, e->are_values_shown), "log_redirect",
 			 tl_log_redirect_name(s->log_redirect), "gca_address", s->gca_address,
 			 "dev_shm_size_kb", number(s->dev_shm_size_kb), "mounts",
 			 mounts(&s->mounts), "ita_region", s->ita_region ? s->ita_region : "",

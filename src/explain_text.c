@@ -92,7 +92,11 @@ static void show_accounts(struct tl_buf *b, const struct tl_launch_spec *s)
 
 static void show_repos(struct tl_buf *b, const struct tl_launch_spec *s)
 {
-	strings_show(b, &s->signed_image_repos);
+	for (size_t i = 0; i < s->signed_image_repos.n; i++) {
+		auto_free char *shown = tl_image_ref_shown(s->signed_image_repos.items[i]);
+
+		(void)tl_buf_printf(b, "%s%s", i ? "," : "", shown ? shown : "");
+	}
 }
 
 static void show_capabilities(struct tl_buf *b, const struct tl_launch_spec *s)

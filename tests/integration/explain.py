@@ -331,6 +331,7 @@ class Behaviour(Explain):
             if not isinstance(doc, dict):
                 continue
             doc.update({"tee-env-A": CANARY, "tee-env-a-b": CANARY, "tee-env-HOSTNAME": CANARY,
+                        "tee-signed-image-repos": "host/path,user:%s@host/path" % CANARY,
                         "ita-region": "US", "ita-api-key": CANARY, "tee-enw-X": CANARY})
             with self.subTest(case["id"]):
                 for as_json in (True, False):

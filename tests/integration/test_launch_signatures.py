@@ -107,12 +107,13 @@ class Signatures(launch_case.LaunchCase):
         with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and says nothing
             slow = "127.0.0.1:%d/slow" % silent.getsockname()[1]
             gone, odd = "127.0.0.1:1/gone", "not a repository"
-            launch = self.begin(gone, odd, slow, repo, "", disable_gca_refresh="true",
+            launch = self.begin(gone, odd, slow, "user:canary-password@host/path", repo, "", disable_gca_refresh="true",
                                 options=["--first-token-budget-ms", "12000"])
         self.assertEqual(self.claim(self.ask("GET", "/v1/token")), signatures.claims((good[0], good[1][1])))
         stage = next(s for s in launch.stderr.splitlines() if "event=stage.done stage=token" in s)
         self.assertLess(int(re.search(r"took_ms=(\d+)", stage).group(1)), 4000 + 2000)
-        for what in (gone, odd, slow):
+        self.assertNotIn("canary-password", launch.stderr + launch.console)
+        for what in (gone, odd, slow, "[REDACTED]@host/path"):
             self.assertIn("event=signatures.unreachable repo='%s' code=TL" % what, launch.stderr)
         self.end()
         self.note("unreachable, silent and unreadable repositories are warnings; the rest is in the token")
