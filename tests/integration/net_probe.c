@@ -7,6 +7,7 @@
  *   net_probe [--option VALUE]... metadata HOST OPERATION...
  *   net_probe [--option VALUE]... attest URL
  *   net_probe [--option VALUE]... ita URL
+ *   net_probe [--option VALUE]... keep URL DIR SECONDS
  *   net_probe [--option VALUE]... account URL ACCOUNT...
  *   net_probe [--option VALUE]... chain CERTIFICATE-FILE HOST...
  */
@@ -24,6 +25,7 @@
 #include <teelaunch/encoding.h>
 #include <teelaunch/file.h>
 #include <teelaunch/http.h>
+#include <teelaunch/token_keeper.h>
 #include <teelaunch/verifier_client.h>
 #include <teelaunch/verifier_ita.h>
 
@@ -418,6 +420,52 @@ static int run_attest(char **args)
 	return 0;
 }
 
+/* Each change of the kept token is one line: its event, as a number, and the status. */
+static void keep_event(void *ctx, enum tl_token_event event, const struct tl_token_status *status,
+		       const struct tl_error *err)
+{
+	json_t *o = json_object();
+
+	(void)ctx;
+	json_object_set_new(o, "event", json_integer(event));
+	json_object_set_new(o, "state", json_string(tl_token_state_name(status->state)));
+	json_object_set_new(o, "left_s", json_integer(status->expires_at_s - tl_clock_real_s()));
+	print_result(o, 0, err ? err : &(struct tl_error){ 0 }, 0);
+}
+
+static int run_keep(char **args)
+{
+	struct tl_cancel *cancel = tl_cancel_new();
+	auto_verifier struct tl_verifier *v = NULL;
+	auto_attest_result struct tl_attest_result first = { 0 };
+	struct tl_token_keeper *keeper = NULL;
+	struct tl_error err = { 0 };
+	int collected = 0;
+	const struct tl_attest_sources sources = { .collect = collect, .collect_ctx = &collected };
+	struct tl_token_keeper_options options = { .sources = &sources,
+						   .dir = args[1],
+						   .attempt_ms = opts.budget,
+						   .quit = cancel,
+						   .event = keep_event };
+	uint64_t seconds = 0;
+	int r = tl_str_parse_u64(args[2], 3600, &seconds);
+
+	if (r == 0)
+		r = open_gca(args[0], cancel, &v, &err);
+	if (r == 0)
+		r = tl_verifier_attest(v, &sources, NULL, &first, &err);
+	options.verifier = v;
+	if (r == 0)
+		r = tl_token_keeper_start(&options, &first, &keeper, &err);
+	if (r == 0)
+		tl_clock_sleep_ms(seconds * 1000);
+	else
+		print_result(json_object(), r, &err, 0);
+	tl_token_keeper_stop(keeper);
+	tl_cancel_free(cancel);
+	return 0;
+}
+
 /* --- impersonation ------------------------------------------------------------------------ */
 
 static int run_account(char **args)
@@ -525,7 +573,8 @@ static const struct {
 	const char *name;
 	int (*run)(char **args);
 } verbs[] = { { "http", run_http },  { "metadata", run_metadata }, { "attest", run_attest },
-	      { "ita", run_attest }, { "account", run_account },   { "chain", run_chain } };
+	      { "ita", run_attest }, { "keep", run_keep },         { "account", run_account },
+	      { "chain", run_chain } };
 
 int main(int argc, char **argv)
 {

@@ -193,6 +193,43 @@ class Retried(Service):
             self.nonces.clear()
             self.recovers("verify", reply)
 
+    def test_s36_each_fault_at_each_call_is_got_over(self):
+        """Twelve of them, each in an attestation of its own: a token at the second attempt."""
+        faults = {"429": fails_with(429, "slow down", Retry_After="0"), "503": fails_with(503),
+                  "half a reply": breaks_off, "silence": hangs}
+        for step in ("location", "challenge", "verify"):
+            for name, fault in faults.items():
+                with self.subTest("%s at %s" % (name, step)):
+                    self.nonces.clear()
+                    got = self.recovers(step, fault, options=("--try", "400"))
+                    self.assertEqual(got["token"], self.token)
+
+    def test_s32_hostile_tokens_are_refused_and_never_quoted(self):
+        def raw(head, claims):
+            return ".".join(base64.urlsafe_b64encode(p.encode()).decode().rstrip("=")
+                            for p in (head, claims, CANARY))
+        now = int(time.time())
+        head, good = '{"alg":"RS256"}', '{"exp":%d}' % (now + 3600)
+        hostile = {"no alg": raw("{}", good), "an unknown alg": raw('{"alg":"rot13"}', good),
+                   "2 MB of claims": raw(head, '{"exp":%d,"a":"%s"}' % (now + 3600, "x" * 1400000)),
+                   "expired": raw(head, '{"exp":%d}' % now), "no exp": raw(head, '{"a":"%s"}' % CANARY),
+                   "exp 2^63": raw(head, '{"exp":9223372036854775808}'), "exp -1": raw(head, '{"exp":-1}'),
+                   "no ASCII": raw(head, good).replace(".", ".\u00e9", 1), "two parts": "e30.e30",
+                   "NUL": raw(head, good) + "\0", "a line end": raw(head, good) + "\n"}
+        for name, token in hostile.items():
+            with self.subTest(name):
+                self.faults["verify"] = [says(json.dumps({"attestationToken": token}))] * 99
+                got = self.attest("--budget", "200")
+                self.assertLess(got["r"], 0)
+                self.assertIn(got["code"], ("TL_E_TOKEN_MALFORMED", "TL_E_TOKEN_EXPIRED",
+                                            "TL_E_VERIFIER_RESPONSE", "TL_E_NET_TOO_LARGE"))
+                self.assertNotIn(token[-20:], got["msg"])
+                self.assertNotIn("token", got)
+        # The workload doesn't trust it, the relying party checks it: as the reference has it.
+        self.token = raw('{"alg":"none"}', good)
+        self.faults["verify"] = []
+        self.assertEqual(self.attest()["token"], self.token)
+
 
 class Clocks(Service):
     """The machine's clock and the verifier's are apart; it is all the same which of them is wrong."""

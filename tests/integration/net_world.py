@@ -145,9 +145,9 @@ def closed_port():
         return s.getsockname()[1]
 
 
-def probe(*args, env=None):
+def probe(*args, env=None, timeout_s=90):
     """Run the probe; its lines as objects, without the line of a cancellation."""
-    done = subprocess.run((PROBE,) + tuple(str(a) for a in args), capture_output=True, timeout=90,
+    done = subprocess.run((PROBE,) + tuple(str(a) for a in args), capture_output=True, timeout=timeout_s,
                           env=dict(os.environ, **(env or {})), check=False)
     if done.returncode != 0:
         raise AssertionError("probe: exit %d, %s" % (done.returncode, done.stderr.decode()))

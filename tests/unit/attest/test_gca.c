@@ -174,6 +174,40 @@ static void the_body_of_verify_attestation_is_exact(void **state)
 		",\"tokenOptions\":{\"audience\":\"a\",\"tokenType\":1}}");
 }
 
+/* The TPM's quotes stay at home; its certificate says which machine it is. */
+static void tdx_evidence_takes_its_own_fields(void **state)
+{
+	static const char td[] = "\"tdCcel\":{\"ccelAcpiTable\":\"dA==\",\"ccelData\":\"ZA==\","
+				 "\"canonicalEventLog\":\"//79\",\"tdQuote\":\"cQ==\"}";
+	static const struct {
+		enum tl_verifier_api api;
+		const char *identity;
+	} rows[] = {
+		{ TL_VERIFIER_CONFIDENTIAL_SPACE, "\"gceShieldedIdentity\":{\"akCert\":\"Y2VydA=="
+						  "\",\"akCertChain\":[\"aXNzdWVy\"]}" },
+		{ TL_VERIFIER_ATTESTATION,
+		  "\"tpmAttestation\":{\"akCert\":\"Y2VydA==\",\"certChain\":[\"aXNzdWVy\"]}" },
+	};
+	const struct tl_token_options options = { .audience = "a" };
+
+	(void)state;
+	for (size_t i = 0; i < TL_ARRAY_SIZE(rows); i++) {
+		auto_evidence struct tl_evidence e = { 0 };
+		auto_buf struct tl_buf body = { 0 };
+
+		evidence_make(&e);
+		assert_int_equal(tl_blob_set(&e.tdx.quote, "q", 1), 0);
+		assert_int_equal(tl_blob_set(&e.tdx.ccel_table, "t", 1), 0);
+		assert_int_equal(tl_blob_set(&e.tdx.ccel_data, "d", 1), 0);
+		assert_int_equal(
+			gca_verify_body(rows[i].api, "c", NULL, 0, &e, NULL, &options, &body, NULL),
+			0);
+		assert_non_null(strstr(tl_buf_str(&body), td));
+		assert_non_null(strstr(tl_buf_str(&body), rows[i].identity));
+		assert_null(strstr(tl_buf_str(&body), "quotes"));
+	}
+}
+
 #define SIGNED                                                                                     \
 	"\"signedEntities\":[{\"containerImageSignatures\":[{\"payload\":\"e30=\",\"signature\":"  \
 	"\"//4=\"},{\"payload\":\"W10=\",\"signature\":\"//4=\"}]}]"
@@ -385,6 +419,7 @@ int main(void)
 		cmocka_unit_test(token_options_of_the_vectors_become_the_apis),
 		cmocka_unit_test(the_older_call_names_the_token_type_by_its_number),
 		cmocka_unit_test(the_body_of_verify_confidential_space_is_exact),
+		cmocka_unit_test(tdx_evidence_takes_its_own_fields),
 		cmocka_unit_test(the_body_of_verify_attestation_is_exact),
 		cmocka_unit_test(image_signatures_are_one_signed_entity),
 		cmocka_unit_test(evidence_above_the_limit_is_refused_by_name),
