@@ -124,6 +124,10 @@ class Socket(launch_case.LaunchCase):
             status, _, text = self.ask("POST", "/v1/token", body)
             self.assertEqual(status, 400, text)
             self.assertIn(words, text)
+        for want, request, headers in ((413, ("POST", "/v1/token", {"audience": "a" * 16384}), {}),
+                                       (414, ("GET", "/" + "a" * 9000), {}),
+                                       (431, ("GET", "/v1/token"), {"X_Long": "a" * 9000})):
+            self.assertEqual(self.ask(*request, **headers)[0], want)
         self.assertEqual(self.ask("GET", "/v1/intel/token")[0], 500)
         self.assertEqual(self.ask("GET", "/v1/other")[0], 404)
         self.assertIn("pid=%d uid=%d" % (os.getpid(), os.getuid()), launch.stderr)
