@@ -63,32 +63,27 @@ static bool text_names(const uint8_t *text, size_t n, const char *serial)
 	return n == strlen(serial) && memcmp(text, serial, n) == 0;
 }
 
+typedef bool names_fn(const uint8_t *bytes, size_t n, const char *serial);
+
+static bool file_names(const char *disk, const char *file, names_fn *names, const char *serial)
+{
+	auto_buf struct tl_buf bytes = { 0 };
+	char path[512];
+
+	if (snprintf(path, sizeof(path), "/sys/block/%s/%s", disk, file) >= (int)sizeof(path))
+		return false;
+	tl_buf_init(&bytes, 4096);
+	return tl_file_read(path, &bytes, NULL) == 0 && bytes.len_bytes &&
+	       names((const uint8_t *)bytes.data, bytes.len_bytes, serial);
+}
+
 /* Where the kernel shows a disk's serial number: virtio_blk, then NVMe, then what SCSI has. */
 static bool has_serial(const char *disk, const char *serial)
 {
-	static const struct {
-		const char *file;
-		bool (*names)(const uint8_t *bytes, size_t n, const char *serial);
-	} places[] = {
-		{ "serial", text_names },
-		{ "device/serial", text_names },
-		{ "device/vpd_pg80", page80_names },
-		{ "device/vpd_pg83", page83_names },
-	};
-
-	for (size_t i = 0; i < TL_ARRAY_SIZE(places); i++) {
-		auto_buf struct tl_buf bytes = { 0 };
-		char path[512];
-
-		if (snprintf(path, sizeof(path), "/sys/block/%s/%s", disk, places[i].file) >=
-		    (int)sizeof(path))
-			continue;
-		tl_buf_init(&bytes, 4096);
-		if (tl_file_read(path, &bytes, NULL) == 0 && bytes.len_bytes &&
-		    places[i].names((const uint8_t *)bytes.data, bytes.len_bytes, serial))
-			return true;
-	}
-	return false;
+	return file_names(disk, "serial", text_names, serial) ||
+	       file_names(disk, "device/serial", text_names, serial) ||
+	       file_names(disk, "device/vpd_pg80", page80_names, serial) ||
+	       file_names(disk, "device/vpd_pg83", page83_names, serial);
 }
 
 /* The path of the one disk with that serial number. 0, -ENOENT, or -ENOTUNIQ: the host can give the
