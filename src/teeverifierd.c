@@ -5,12 +5,14 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <libgen.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/file.h>
@@ -27,9 +29,17 @@
 #define TOKEN_TTL_S_MAX         86400
 #define THREADS_MAX             64
 
+/* Where decision lines go; opened again on SIGHUP, while threads write. */
+struct decisions {
+	pthread_mutex_t lock;
+	int fd; /* -1: nowhere */
+};
+
 struct settings {
 	struct verifier_options verifier;
 	const char *port_file;
+	const char *decision_log;
+	struct decisions decisions;
 	const char *log_level;
 	bool is_help;
 	bool is_version;
@@ -98,6 +108,12 @@ static const struct option_row rows[] = {
 	  "'iss' that identity tokens must have" },
 	{ "callers", "FILE", OPTION_TEXT, AT(verifier.callers), 0,
 	  "bearer tokens that may call, one a line; without it callers are not checked" },
+	{ "explain", NULL, OPTION_FLAG, AT(verifier.explain), 0,
+	  "answers to refused evidence say of each check what it expected and found" },
+	{ "decision-log", "FILE", OPTION_TEXT, AT(decision_log), 0,
+	  "append one line of JSON a verification ('-': standard output)" },
+	{ "log-claims", NULL, OPTION_FLAG, AT(verifier.log_claims), 0,
+	  "decision lines have the claims of the token, variables of the workload included" },
 	{ "log-level", "LEVEL", OPTION_TEXT, AT(log_level), 0,
 	  "err, warning, info or debug (info)" },
 	{ "help", NULL, OPTION_FLAG, AT(is_help), 0, "this text" },
@@ -189,7 +205,8 @@ static int settings_check(const struct settings *s, struct tl_error *err)
 
 static void on_decided(void *ctx, const struct verifier_decision *d)
 {
-	(void)ctx;
+	struct decisions *log = ctx;
+
 	tl_log_event(
 		d->is_accepted ? LOG_INFO : LOG_WARNING, "verifier.decided",
 		"verdict=%s codes='%s' hwmodel='%s' instance='%s' image='%s' machine_image='%s' "
@@ -198,6 +215,31 @@ static void on_decided(void *ctx, const struct verifier_decision *d)
 		d->is_accepted ? "accepted" : "refused", d->codes, d->anchor, d->instance, d->image,
 		d->machine_image, d->signatures, d->signatures_dropped, d->signature_problem,
 		d->took_ms, d->reason);
+	if (!d->line)
+		return;
+	pthread_mutex_lock(&log->lock);
+	if (log->fd >= 0 && tl_write_all(log->fd, d->line, strlen(d->line)) < 0)
+		tl_log_event(LOG_ERR, "verifier.decision-lost", "reason='can not be written'");
+	pthread_mutex_unlock(&log->lock);
+}
+
+/* The file may have been moved away by whoever rotates it. */
+static int decisions_open(struct settings *s, struct tl_error *err)
+{
+	bool is_file = strcmp(s->decision_log, "-") != 0;
+	int fd = is_file ? open(s->decision_log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640)
+			 : STDOUT_FILENO;
+	int old;
+
+	if (fd < 0)
+		return tl_fail_sys(err, TL_E_IO, errno, "--decision-log '%s'", s->decision_log);
+	pthread_mutex_lock(&s->decisions.lock);
+	old = s->decisions.fd;
+	s->decisions.fd = fd;
+	pthread_mutex_unlock(&s->decisions.lock);
+	if (is_file && old >= 0)
+		close(old);
+	return 0;
 }
 
 static int port_write(const char *path, uint16_t port, struct tl_error *err)
@@ -217,12 +259,14 @@ static int port_write(const char *path, uint16_t port, struct tl_error *err)
 }
 
 /* Whatever is wrong with the files, the verifier goes on with what it has. */
-static void reload(const struct settings *s, struct verifier *v)
+static void reload(struct settings *s, struct verifier *v)
 {
 	struct tl_error err = { 0 };
 	char kid[VERIFIER_KID_MAX];
-	int r = verifier_reload(v, &s->verifier, &err);
+	int r = s->decision_log ? decisions_open(s, &err) : 0;
 
+	if (r == 0)
+		r = verifier_reload(v, &s->verifier, &err);
 	verifier_kid(v, kid);
 	if (r == 0)
 		tl_log_event(LOG_INFO, "verifier.reloaded", "kid='%s'", kid);
@@ -232,7 +276,7 @@ static void reload(const struct settings *s, struct verifier *v)
 }
 
 /* The serving threads must not take the signals: they are blocked before those start. */
-static int serve(const struct settings *s, struct tl_error *err)
+static int serve(struct settings *s, struct tl_error *err)
 {
 	auto_verifier_service struct verifier *v = NULL;
 	char kid[VERIFIER_KID_MAX];
@@ -246,7 +290,11 @@ static int serve(const struct settings *s, struct tl_error *err)
 	(void)sigaddset(&signals, SIGHUP);
 	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
-	r = verifier_start(&s->verifier, &v, err);
+	s->verifier.decision_lines = s->decision_log != NULL;
+	s->verifier.decided_ctx = &s->decisions;
+	r = s->decision_log ? decisions_open(s, err) : 0;
+	if (r == 0)
+		r = verifier_start(&s->verifier, &v, err);
 	if (r == 0 && s->port_file)
 		r = port_write(s->port_file, verifier_port(v), err);
 	if (r < 0)
@@ -273,6 +321,7 @@ int main(int argc, char **argv)
 			      .token_ttl_s = TOKEN_TTL_S_DEFAULT,
 			      .decided = on_decided },
 		.log_level = "info",
+		.decisions = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1 },
 	};
 	struct tl_error err = { 0 };
 	int r;

@@ -16,6 +16,7 @@
 #include "../json_secret.h"
 #include "api_error.h"
 #include "claims_aws.h"
+#include "decision.h"
 
 #define NO_STORE       "no-store"
 #define CACHE_DOCUMENT "public, max-age=300"
@@ -159,7 +160,7 @@ static json_t *partial_errors(const struct api *api, const struct verify_request
 
 static int token_issue(const struct api *api, const struct verify_request *req,
 		       const struct checked_evidence *ev, int64_t now_s, const char *field,
-		       struct api_reply *ret, struct tl_error *err)
+		       struct api_reply *ret, json_t **ret_claims, struct tl_error *err)
 {
 	auto_secret struct tl_secret token = { 0 };
 	const struct pki_signer *pki = req->token.is_pki ? api->pki : NULL;
@@ -170,9 +171,11 @@ static int token_issue(const struct api *api, const struct verify_request *req,
 	if (r == 0)
 		r = pki ? pki_sign(pki, claims, &token, err)
 			: jwt_sign(api->keys, claims, &token, err);
-	json_decref(claims);
-	if (r < 0)
+	if (r < 0) {
+		json_decref(claims);
 		return r;
+	}
+	*ret_claims = claims;
 	reply = json_pack("{s:s}", field, token.bytes);
 	partial = partial_errors(api, req, ev);
 	if (json_array_size(partial) && reply)
@@ -184,15 +187,45 @@ static int token_issue(const struct api *api, const struct verify_request *req,
 	return r;
 }
 
-static void decision_report(const struct api *api, const struct refusals *refusals,
-			    const struct checked_evidence *ev, uint64_t started_ms)
+/* One verification under way. */
+struct verification {
+	const struct api *api;
+	char name[sizeof(struct resource) + 64]; /* the challenge's */
+	int64_t now_s;
+	uint64_t started_ms;
+	struct verify_request *body;
+	struct checked_evidence ev;
+	struct refusals refusals;
+	struct checks_made made;
+	json_t *claims;
+};
+
+static void verification_done(struct verification *v)
 {
-	char codes[CODES_MAX] = "";
+	(void)verify_request_free(v->body);
+	checked_evidence_done(&v->ev);
+	json_decref(v->claims);
+}
+#define auto_verification __attribute__((cleanup(verification_done)))
+
+static void codes_list(const struct refusals *r, char ret[CODES_MAX])
+{
 	size_t at = 0;
+
+	for (size_t i = 0; i < refusals_kept(r) && at < CODES_MAX - 8; i++)
+		at += (size_t)snprintf(ret + at, CODES_MAX - at, "%s%s", i ? "," : "",
+				       tl_catalogue_find(r->items[i].code)->id);
+}
+
+static void decision_report(const struct verification *v)
+{
+	const struct checked_evidence *ev = &v->ev;
+	auto_free char *line = NULL;
+	char codes[CODES_MAX] = "";
 	struct verifier_decision d = {
-		.is_accepted = refusals->n == 0,
+		.is_accepted = v->refusals.n == 0,
 		.codes = codes,
-		.reason = refusals->n ? refusals->items[0].msg : "",
+		.reason = v->refusals.n ? v->refusals.items[0].msg : "",
 		.anchor = ev->ak.anchor,
 		.instance = ev->ak.instance.name,
 		.image = ev->launch.image_digest ? ev->launch.image_digest : "",
@@ -201,14 +234,17 @@ static void decision_report(const struct api *api, const struct refusals *refusa
 		.signatures_dropped = ev->signatures.dropped,
 		.signature_problem =
 			ev->signatures.problems.n ? ev->signatures.problems.items[0] : "",
-		.took_ms = api->clock_ms() - started_ms,
+		.took_ms = v->api->clock_ms() - v->started_ms,
 	};
 
-	for (size_t i = 0; i < refusals_kept(refusals) && at < sizeof(codes) - 8; i++)
-		at += (size_t)snprintf(codes + at, sizeof(codes) - at, "%s%s", i ? "," : "",
-				       tl_catalogue_find(refusals->items[i].code)->id);
-	if (api->decided)
-		api->decided(api->decided_ctx, &d);
+	if (!v->api->decided)
+		return;
+	codes_list(&v->refusals, codes);
+	if (v->api->has_decision_lines)
+		line = decision_line(&d, v->now_s, v->name, &v->refusals, &v->made,
+				     v->api->has_claims_in_lines ? v->claims : NULL);
+	d.line = line;
+	v->api->decided(v->api->decided_ctx, &d);
 }
 
 /* Before the challenge is spent: can the wanted token be issued at all? The body may name the
@@ -235,29 +271,31 @@ static int verify(const struct api *api, const struct api_request *req, const st
 		  enum request_kind kind, const char *field, struct api_reply *ret,
 		  struct tl_error *err)
 {
-	auto_verify_request struct verify_request *body = NULL;
-	auto_checked_evidence struct checked_evidence ev = { 0 };
-	char name[sizeof(struct resource) + 64];
+	auto_verification struct verification v = { .api = api,
+						    .now_s = req->now_s,
+						    .started_ms = api->clock_ms() };
 	uint8_t nonce[CHALLENGE_NONCE_BYTES];
-	struct refusals refusals = { 0 };
-	uint64_t started_ms = api->clock_ms();
-	int r = verify_request_parse(kind, req->body, req->body_n, &body, err);
+	int r = verify_request_parse(kind, req->body, req->body_n, &v.body, err);
 
-	(void)snprintf(name, sizeof(name), "projects/%s/locations/%s/challenges/%s", res->project,
-		       res->location, res->challenge);
+	(void)snprintf(v.name, sizeof(v.name), "projects/%s/locations/%s/challenges/%s",
+		       res->project, res->location, res->challenge);
+	v.made.has_images = api->rules.images && api->rules.images->n;
+	v.made.has_identity = api->rules.identity && v.body && v.body->id_tokens_n;
 	if (r == 0)
-		r = challenge_check(api, req, res, body, name, nonce, err);
+		r = challenge_check(api, req, res, v.body, v.name, nonce, err);
+	if (r == 0)
+		evidence_check(&api->rules, v.body, nonce, sizeof(nonce), v.name, req->now_s, &v.ev,
+			       &v.refusals);
+	if (r == 0 && v.refusals.n == 0)
+		r = token_issue(api, v.body, &v.ev, req->now_s, field, ret, &v.claims, err);
 	if (r < 0)
-		refuse_error(&refusals, err);
-	else
-		evidence_check(&api->rules, body, nonce, sizeof(nonce), name, req->now_s, &ev,
-			       &refusals);
-	decision_report(api, &refusals, &ev, started_ms);
-	if (refusals.n) {
-		api_refuse(&refusals, ret);
-		return 0;
+		refuse_error(&v.refusals, err);
+	decision_report(&v);
+	if (v.refusals.n) {
+		api_reply_done(ret);
+		api_refuse(&v.refusals, api->is_explaining ? &v.made : NULL, ret);
 	}
-	return token_issue(api, body, &ev, req->now_s, field, ret, err);
+	return 0;
 }
 
 static int serve_verify_space(const struct api *api, const struct api_request *req,

@@ -42,6 +42,9 @@ struct api {
 	const struct token_keys *keys;
 	const struct pki_signer *pki; /* NULL: no PKI tokens */
 	const struct api_callers *callers;
+	bool is_explaining;         /* error replies say what was expected and found */
+	bool has_decision_lines;    /* decisions come with a line of JSON */
+	bool has_claims_in_lines;   /* with the claims of the token */
 	uint64_t (*clock_ms)(void); /* monotonic, for decision lines */
 	void (*decided)(void *ctx, const struct verifier_decision *d);
 	void *decided_ctx;

@@ -44,12 +44,32 @@ static const struct status_row *status_find(enum tl_code code)
 	return row;
 }
 
-static json_t *detail_json(const struct tl_error *err)
+static json_t *detail_json(const struct refusals *r, size_t i, bool is_explained)
 {
-	return json_pack("{s:s, s:s, s:s, s:{s:s}}", "@type",
+	const struct tl_error *err = &r->items[i];
+	json_t *metadata = json_pack("{s:s}", "message", err->msg);
+
+	if (is_explained) {
+		const struct refusal_values *v = &r->values[i];
+
+		(void)json_object_set_new(metadata, "check",
+					  json_string(check_name((enum tl_code)err->code)));
+		if (*v->expected || *v->found) {
+			(void)json_object_set_new(metadata, "expected", json_string(v->expected));
+			(void)json_object_set_new(metadata, "found", json_string(v->found));
+		}
+	}
+	return json_pack("{s:s, s:s, s:s, s:o}", "@type",
 			 "type.googleapis.com/google.rpc.ErrorInfo", "reason",
 			 tl_catalogue_find(err->code)->id, "domain", "teelaunch", "metadata",
-			 "message", err->msg);
+			 metadata);
+}
+
+/* protobuf's Any of a well-known type: its JSON stands in "value". */
+static json_t *checks_detail(const struct refusals *r, const struct checks_made *explain)
+{
+	return json_pack("{s:s, s:{s:o}}", "@type", "type.googleapis.com/google.protobuf.Struct",
+			 "value", "checks", checks_json(r, explain));
 }
 
 static int message_build(const struct refusals *r, struct tl_buf *ret)
@@ -64,7 +84,7 @@ static int message_build(const struct refusals *r, struct tl_buf *ret)
 	return rc;
 }
 
-void api_refuse(const struct refusals *r, struct api_reply *ret)
+void api_refuse(const struct refusals *r, const struct checks_made *explain, struct api_reply *ret)
 {
 	const struct status_row *row = status_find(r->items[0].code);
 	auto_buf struct tl_buf message = { .max_bytes = MESSAGE_MAX };
@@ -73,7 +93,9 @@ void api_refuse(const struct refusals *r, struct api_reply *ret)
 	ret->status = row->http;
 	ret->cache = "no-store";
 	for (size_t i = 0; i < refusals_kept(r); i++)
-		(void)json_array_append_new(details, detail_json(&r->items[i]));
+		(void)json_array_append_new(details, detail_json(r, i, explain));
+	if (explain)
+		(void)json_array_append_new(details, checks_detail(r, explain));
 	(void)message_build(r, &message);
 	error = json_pack("{s:{s:i, s:s, s:s, s:o}}", "error", "code", row->http, "message",
 			  tl_buf_str(&message), "status", row->status, "details", details);
@@ -87,7 +109,7 @@ void api_fail(const struct tl_error *err, struct api_reply *ret)
 	struct refusals r = { 0 };
 
 	refuse_error(&r, err);
-	api_refuse(&r, ret);
+	api_refuse(&r, NULL, ret);
 }
 
 void api_reply_done(struct api_reply *r)

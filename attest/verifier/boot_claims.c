@@ -240,6 +240,7 @@ static void bank_replay_check(const struct firmware_log *log, const struct bank_
 {
 	const char *name = tl_hash_name(bank->hash);
 	auto_free struct pcr_values *pcrs = calloc(1, sizeof(*pcrs));
+	size_t size = tl_hash_size(bank->hash);
 	uint32_t due = PCRS_BOOT;
 
 	if (!pcrs || firmware_log_replay(log, bank->hash, pcrs) < 0) {
@@ -250,10 +251,12 @@ static void bank_replay_check(const struct firmware_log *log, const struct bank_
 	due |= pcrs->mask & UINT32_C(1) << PCR_SHIM;
 	for (unsigned int i = 0; i < PCRS_MAX; i++)
 		if ((due & bank->pcrs.mask) >> i & 1 &&
-		    memcmp(pcrs->value[i], bank->pcrs.value[i], tl_hash_size(bank->hash)) != 0)
+		    memcmp(pcrs->value[i], bank->pcrs.value[i], size) != 0) {
 			refuse(refusals, TL_E_VERIFY_FIRMWARE_REPLAY,
 			       "the firmware log doesn't lead to the quoted PCR %u of bank %s", i,
 			       name);
+			refuse_bytes(refusals, bank->pcrs.value[i], size, pcrs->value[i], size);
+		}
 }
 
 void firmware_replay_check(const struct firmware_log *log, const struct verify_request *req,

@@ -364,6 +364,8 @@ static void difference_refuse(const struct image_difference *why, struct refusal
 	       "%s differs from reference '%.48s %.24s %s': PCR %u%s: expected %s %s, found %s",
 	       why->element, why->nearest->name, why->nearest->version, why->nearest->flavour,
 	       why->pcr, place, tl_hash_name(why->hash), expected, found);
+	refuse_bytes(refusals, why->expected, tl_hash_size(why->hash), why->found,
+		     tl_hash_size(why->hash));
 }
 
 static void references_compare(const struct boot *b, const struct image_references *refs,

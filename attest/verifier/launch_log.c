@@ -208,13 +208,16 @@ static void replay_check(const struct tl_cel *cel, const struct bank_evidence *b
 	uint8_t value[TL_HASH_SIZE_MAX];
 	struct tl_error err = { 0 };
 
-	if (tl_cel_replay(cel, bank->hash, value, &err) < 0)
+	if (tl_cel_replay(cel, bank->hash, value, &err) < 0) {
 		refuse(refusals, TL_E_VERIFY_LAUNCH_REPLAY, "launch log, bank %s: %s",
 		       tl_hash_name(bank->hash), err.msg);
-	else if (memcmp(value, bank->pcrs.value[TL_CEL_PCR], tl_hash_size(bank->hash)) != 0)
+	} else if (memcmp(value, bank->pcrs.value[TL_CEL_PCR], tl_hash_size(bank->hash)) != 0) {
 		refuse(refusals, TL_E_VERIFY_LAUNCH_REPLAY,
 		       "the launch log doesn't lead to the quoted PCR 13 of bank %s",
 		       tl_hash_name(bank->hash));
+		refuse_bytes(refusals, bank->pcrs.value[TL_CEL_PCR], tl_hash_size(bank->hash),
+			     value, tl_hash_size(bank->hash));
+	}
 }
 
 void launch_log_check(const struct verify_request *req, struct launch_claims *ret,

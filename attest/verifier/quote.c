@@ -166,10 +166,9 @@ static bool signature_is_good(const struct quote_signature *sig, const struct tl
 
 /* Part 2, 10.12.1: over the values in ascending order, with the hash of the signing scheme. */
 static bool digest_is_good(const struct bank_evidence *b, const struct quote *q,
-			   uint16_t scheme_hash)
+			   uint16_t scheme_hash, uint8_t digest[TL_HASH_SIZE_MAX])
 {
 	auto_hasher struct tl_hasher *h = tl_hasher_new(scheme_hash);
-	uint8_t digest[TL_HASH_SIZE_MAX];
 
 	if (!h || q->digest_n != tl_hash_size(scheme_hash))
 		return false;
@@ -186,9 +185,11 @@ static void content_check(const struct bank_evidence *b, const struct quote *q,
 {
 	const char *bank = tl_hash_name(b->hash);
 
-	if (q->extra_n != nonce_n || CRYPTO_memcmp(q->extra, nonce, nonce_n) != 0)
+	if (q->extra_n != nonce_n || CRYPTO_memcmp(q->extra, nonce, nonce_n) != 0) {
 		refuse(refusals, TL_E_VERIFY_NONCE,
 		       "the %s quote carries another nonce than this challenge's", bank);
+		refuse_bytes(refusals, nonce, nonce_n, q->extra, q->extra_n);
+	}
 	if (q->bank != b->hash)
 		refuse(refusals, TL_E_VERIFY_QUOTE, "the quote given for bank %s is over bank %04x",
 		       bank, q->bank);
@@ -210,6 +211,7 @@ void quote_check(const struct bank_evidence *bank, const uint8_t *nonce, size_t 
 	struct quote q = { 0 };
 	struct tl_error err = { 0 };
 	bool is_read = true, is_signature_read = true;
+	uint8_t digest[TL_HASH_SIZE_MAX] = { 0 };
 
 	if (quote_parse(bank->quote.data, bank->quote.len_bytes, &q, &err) < 0) {
 		is_read = false;
@@ -227,9 +229,11 @@ void quote_check(const struct bank_evidence *bank, const uint8_t *nonce, size_t 
 	if (is_signature_read && key && !signature_is_good(&sig, &bank->quote, key))
 		refuse(refusals, TL_E_VERIFY_SIGNATURE,
 		       "the %s quote is not signed by the key of the AK certificate", name);
-	if (is_read && is_signature_read && !digest_is_good(bank, &q, sig.hash))
+	if (is_read && is_signature_read && !digest_is_good(bank, &q, sig.hash, digest)) {
 		refuse(refusals, TL_E_VERIFY_PCR_DIGEST,
 		       "the PCR values given for bank %s are not the quoted ones", name);
+		refuse_bytes(refusals, q.digest, q.digest_n, digest, tl_hash_size(sig.hash));
+	}
 	if (is_read)
 		*ret = q;
 }

@@ -26,6 +26,7 @@ struct verifier_decision {
 	size_t signatures_dropped;
 	const char *signature_problem; /* of the first one dropped, or "" */
 	uint64_t took_ms;
+	const char *line; /* all of it in JSON (decision.h), with its end; NULL: not wanted */
 };
 
 /* Everything is borrowed until verifier_start() returns; files are read there. */
@@ -49,6 +50,9 @@ struct verifier_options {
 	const char *identity_jwks;   /* file; NULL = identity tokens are not looked at */
 	const char *identity_issuer; /* needed with identity_jwks */
 	const char *callers; /* file, one bearer token a line; NULL = callers are not checked */
+	bool explain;        /* error replies say what each check expected and found */
+	bool decision_lines; /* decisions come with a line of JSON */
+	bool log_claims;     /* which has the claims of the token */
 	void (*decided)(void *ctx, const struct verifier_decision *d); /* NULL = nobody listens */
 	void *decided_ctx;
 };

@@ -23,7 +23,7 @@ static void every_refusal_stands_in_the_message_and_the_first_one_chooses_the_st
 	(void)state;
 	refuse(&r, TL_E_VERIFY_NONCE, "one \"quoted\"\n");
 	refuse(&r, TL_E_VERIFY_AK_CHAIN, "two");
-	api_refuse(&r, &reply);
+	api_refuse(&r, NULL, &reply);
 	assert_int_equal(reply.status, 403);
 	error = json_loadb(reply.body, reply.body_n, 0, NULL);
 	assert_non_null(error);
@@ -46,7 +46,7 @@ static void as_many_refusals_as_there_can_be_still_make_a_reply(void **state)
 	text[sizeof(text) - 1] = '\0';
 	for (size_t i = 0; i < REFUSALS_MAX + 3; i++)
 		refuse(&r, TL_E_VERIFY_FIRMWARE_REPLAY, "%s", text);
-	api_refuse(&r, &reply);
+	api_refuse(&r, NULL, &reply);
 	assert_int_equal(reply.status, 403);
 	assert_non_null(strstr(reply.body, "; and 3 more"));
 }
