@@ -138,34 +138,18 @@ static void put_option(struct writer *w, const struct tl_record_option *o)
 	for (const char *c = o->name; *c; c++)
 		put_char(w, *c == '-' ? '_' : *c);
 	put(w, "\":");
-	switch (o->kind) {
-	case TL_RECORD_TEXT:
-		put_text(w, o->text);
-		break;
-	case TL_RECORD_NUMBER:
+	if (o->kind == TL_RECORD_NUMBER)
 		put_number(w, o->number);
-		break;
-	case TL_RECORD_BOOL:
+	else if (o->kind == TL_RECORD_BOOL)
 		put_bool(w, o->number != 0);
-		break;
-	case TL_RECORD_TEXTS:
+	else if (o->kind == TL_RECORD_TEXTS)
 		put_texts(w, o->texts);
-		break;
-	}
+	else
+		put_text(w, o->text);
 }
 
-static void put_options(struct writer *w, const struct tl_record_option *options, size_t n)
+static void put_options(struct writer *w, const struct tl_record_option *const *sorted, size_t n)
 {
-	auto_free const struct tl_record_option **sorted = calloc(n + 1, sizeof(*sorted));
-
-	if (!sorted) {
-		w->r = w->r ? w->r : -ENOMEM;
-		return;
-	}
-	for (size_t i = 0; i < n; i++)
-		sorted[i] = &options[i];
-	/* Names are of small letters and '-', which comes before them as '_' does. */
-	qsort(sorted, n, sizeof(*sorted), option_compare);
 	put(w, "{");
 	for (size_t i = 0; i < n; i++) {
 		put(w, i ? "," : "");
@@ -174,7 +158,8 @@ static void put_options(struct writer *w, const struct tl_record_option *options
 	put(w, "}");
 }
 
-static void put_record(struct writer *w, const struct tl_launch_record_facts *f)
+static void put_record(struct writer *w, const struct tl_launch_record_facts *f,
+		       const struct tl_record_option *const *sorted)
 {
 	put(w, "{\"container\":{\"network\":");
 	put_text(w, f->network);
@@ -199,18 +184,31 @@ static void put_record(struct writer *w, const struct tl_launch_record_facts *f)
 	put(w, ",\"root\":");
 	put_text(w, f->root);
 	put(w, ",\"schema\":\"" TL_LAUNCH_RECORD_SCHEMA "\",\"unit\":");
-	put_options(w, f->options, f->options_n);
+	put_options(w, sorted, f->options_n);
 	put(w, ",\"verifier_url\":");
 	put_text(w, f->verifier_url);
 	put(w, "}");
 }
 
+static int no_memory(struct tl_error *err)
+{
+	return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "no memory for the launch record");
+}
+
 int tl_launch_record_build(const struct tl_launch_record_facts *facts, struct tl_buf *ret,
 			   struct tl_error *err)
 {
+	auto_free const struct tl_record_option **sorted =
+		calloc(facts->options_n + 1, sizeof(*sorted));
 	struct writer w = { .to = ret };
 
-	put_record(&w, facts);
+	if (!sorted)
+		return no_memory(err);
+	for (size_t i = 0; i < facts->options_n; i++)
+		sorted[i] = &facts->options[i];
+	/* Names are of small letters and '-', which comes before them as '_' does. */
+	qsort(sorted, facts->options_n, sizeof(*sorted), option_compare);
+	put_record(&w, facts, sorted);
 	switch (w.r) {
 	case 0:
 		return 0;
@@ -227,6 +225,6 @@ int tl_launch_record_build(const struct tl_launch_record_facts *facts, struct tl
 			       "a size or limit is larger than %" PRIu64,
 			       TL_LAUNCH_RECORD_NUMBER_MAX);
 	default:
-		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "no memory for the launch record");
+		return no_memory(err);
 	}
 }

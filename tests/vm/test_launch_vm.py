@@ -89,6 +89,12 @@ class Production(Resumed):
         self.assertEqual(claims["dbgstat"], "disabled-since-boot")
         self.assertEqual(claims["submods"]["container"]["image_digest"], image[0])
         self.assertEqual((report["root"], report["disk"]["mode"]), ("verity", "protected"))
+        record = claims["submods"]["launch_record"]
+        self.assertIs(record.pop("known"), True)
+        self.assertEqual(report["measured"]["pcr15"], measured.record_register(record))
+        self.assertEqual(record["disk"], {**measured.PROTECTED_DISK, "tags": "memory"})
+        self.assertEqual((record["root"], record["hardened"]), ("verity", True))
+        self.assertEqual(record["operator"], measured.operator(self.attributes))
         self.no_key_is_within_reach(vm)
 
     def no_key_is_within_reach(self, vm):

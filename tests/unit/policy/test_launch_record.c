@@ -89,6 +89,7 @@ static void another_writer_of_sorted_json_writes_the_same(void **state)
 		.added_capabilities = { texts, TL_ARRAY_SIZE(texts) },
 		.impersonate_service_accounts = { texts, 1 },
 		.signed_image_repos = { texts, 2 },
+		.dev_shm_size_kb = 1,
 		.ita_region = region,
 	};
 	struct tl_launch_record_facts facts = facts_of(&spec);

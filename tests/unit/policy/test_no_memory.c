@@ -12,6 +12,7 @@
 #include <teelaunch/cleanup.h>
 #include <teelaunch/env_names.h>
 #include <teelaunch/image_ref.h>
+#include <teelaunch/launch_record.h>
 #include <teelaunch/verdict.h>
 
 /* The allocation that fails, counted down; 0: none does. */
@@ -253,6 +254,16 @@ static int call_disk_space(void)
 	return tl_disk_space_check(2, 1, &findings);
 }
 
+static int call_record(void)
+{
+	const struct tl_launch_spec spec = { .is_cgroup_ns = true };
+	const struct tl_launch_record_facts facts = { .spec = &spec };
+	auto_buf struct tl_buf text = { 0 };
+
+	tl_buf_init(&text, TL_LAUNCH_RECORD_BYTES_MAX);
+	return tl_launch_record_build(&facts, &text, NULL);
+}
+
 static void any_allocation_may_fail(void **state)
 {
 	(void)state;
@@ -265,6 +276,7 @@ static void any_allocation_may_fail(void **state)
 	assert_int_equal(every_allocation_fails(call_image_ref_shown), 0);
 	assert_int_equal(every_allocation_fails(call_merge), 0);
 	assert_int_equal(every_allocation_fails(call_disk_space), -EPERM);
+	assert_int_equal(every_allocation_fails(call_record), 0);
 }
 
 /* jansson's allocations, counted down like ours. */
