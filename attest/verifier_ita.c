@@ -65,14 +65,16 @@ static int fail_memory(struct tl_error *err)
 /* A service that sends the key back must not get it into an error, in whatever words. */
 static void key_erase(const struct tl_secret *key, struct tl_buf *body)
 {
-	uint8_t *at = body->data;
-	size_t left = body->len_bytes;
+	size_t at = 0;
 
-	while (at && !tl_secret_is_empty(key) &&
-	       (at = memmem(at, left, key->bytes, key->len_bytes))) {
-		memset(at, '*', key->len_bytes);
-		at += key->len_bytes;
-		left = body->len_bytes - (size_t)(at - body->data);
+	while (!tl_secret_is_empty(key) && at < body->len_bytes) {
+		uint8_t *found =
+			memmem(body->data + at, body->len_bytes - at, key->bytes, key->len_bytes);
+
+		if (!found)
+			return;
+		memset(found, '*', key->len_bytes);
+		at = (size_t)(found - body->data) + key->len_bytes;
 	}
 }
 

@@ -118,6 +118,7 @@ static json_t *latin1(const char *bytes, size_t n)
 struct canceller {
 	struct tl_cancel *cancel;
 	pthread_t thread;
+	bool is_started;
 };
 
 static void *cancel_later(void *arg)
@@ -132,14 +133,14 @@ static void *cancel_later(void *arg)
 
 static void canceller_start(struct canceller *c)
 {
-	c->cancel = tl_cancel_new();
-	if (opts.cancel && pthread_create(&c->thread, NULL, cancel_later, c) != 0)
+	*c = (struct canceller){ .cancel = tl_cancel_new(), .is_started = opts.cancel > 0 };
+	if (c->is_started && pthread_create(&c->thread, NULL, cancel_later, c) != 0)
 		abort();
 }
 
 static void canceller_end(struct canceller *c)
 {
-	if (opts.cancel)
+	if (c->is_started)
 		pthread_join(c->thread, NULL);
 	tl_cancel_free(c->cancel);
 }
