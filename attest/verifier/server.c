@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include <microhttpd.h>
@@ -15,11 +16,14 @@
 #include <teelaunch/clock.h>
 #include <teelaunch/deadline.h>
 
+#include "links.h"
+
 #define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.2:+VERS-TLS1.3"
 #define BACKLOG        1024
 
 struct server {
 	struct MHD_Daemon *daemon;
+	struct links *links;
 	void (*handle)(void *ctx, const struct api_request *req, struct api_reply *ret);
 	void *ctx;
 };
@@ -136,10 +140,31 @@ static bool is_announced_too_large(struct MHD_Connection *c)
 	return text && tl_str_parse_u64(text, REQUEST_BODY_MAX, &n) < 0;
 }
 
+static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char *key,
+				 const char *value)
+{
+	(void)kind;
+	(void)value;
+	if (strcasecmp(key, "Content-Length") == 0 || strcasecmp(key, "Transfer-Encoding") == 0)
+		++*(unsigned int *)ctx;
+	return MHD_YES;
+}
+
+/* RFC 9112, 6.3: who reads another length than the balancer in front serves requests of others. */
+static bool has_two_lengths(struct MHD_Connection *c)
+{
+	unsigned int n = 0;
+
+	(void)MHD_get_connection_values(c, MHD_HEADER_KIND, on_header, &n);
+	return n > 1;
+}
+
 static enum MHD_Result request_begin(struct MHD_Connection *c, void **ret)
 {
 	struct exchange *x;
 
+	if (has_two_lengths(c))
+		return MHD_NO; /* ends the connection: where the next request begins is unknown */
 	if (is_announced_too_large(c))
 		return refuse_send(c);
 	x = calloc(1, sizeof(*x));
@@ -192,9 +217,8 @@ static void on_completed(void *ctx, struct MHD_Connection *c, void **state,
 {
 	struct exchange *x = *state;
 
-	(void)ctx;
-	(void)c;
 	(void)why;
+	links_renew(((struct server *)ctx)->links, c);
 	if (x)
 		tl_buf_done(&x->body);
 	free(x);
@@ -207,10 +231,17 @@ int server_start(int consume_fd, const struct tl_secret *cert, const struct tl_s
 		 void *ctx, struct server **ret, struct tl_error *err)
 {
 	struct server *s = calloc(1, sizeof(*s));
+	int r;
 
 	if (!s) {
 		close(consume_fd);
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for the server");
+	}
+	r = links_new(SERVER_CONNECTIONS_MAX, &s->links, err);
+	if (r < 0) {
+		free(s);
+		close(consume_fd);
+		return r;
 	}
 	s->handle = handle;
 	s->ctx = ctx;
@@ -221,9 +252,11 @@ int server_start(int consume_fd, const struct tl_secret *cert, const struct tl_s
 		TLS_PRIORITIES, MHD_OPTION_CONNECTION_LIMIT, (unsigned int)SERVER_CONNECTIONS_MAX,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)SERVER_IDLE_S,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)SERVER_HEADER_MAX,
-		MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_THREAD_POOL_SIZE,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
+		links_on_connection, s->links, MHD_OPTION_THREAD_POOL_SIZE,
 		threads > 1 ? threads : 0U, MHD_OPTION_END);
 	if (!s->daemon) {
+		(void)links_free(s->links);
 		free(s);
 		close(consume_fd);
 		return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL,
@@ -236,8 +269,10 @@ int server_start(int consume_fd, const struct tl_secret *cert, const struct tl_s
 
 struct server *server_stop(struct server *s)
 {
-	if (s)
+	if (s) {
 		MHD_stop_daemon(s->daemon);
+		(void)links_free(s->links);
+	}
 	free(s);
 	return NULL;
 }

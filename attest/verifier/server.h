@@ -3,7 +3,8 @@
  * HTTP over TLS: the only user of libmicrohttpd. Some threads, non-blocking sockets; a connection
  * stays with its thread.
  * Limits: body REQUEST_BODY_MAX, header and line 32 KiB, SERVER_CONNECTIONS_MAX connections,
- * SERVER_IDLE_S of silence, SERVER_REQUEST_S for one request's body. TLS 1.2 is the least.
+ * SERVER_IDLE_S of silence, SERVER_REQUEST_S for one request's body, and links.h for all of a
+ * request. TLS 1.2 is the least.
  */
 #pragma once
 
