@@ -15,15 +15,26 @@
 #include "../../attest/verifier/token_check.h"
 
 /* One key that nobody can sign with any more. */
+static struct jwk_set *keys_make(void)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	json_auto_t *set = json_pack("{s:[o]}", "keys", jwk_public(key));
+	auto_free char *text = json_dumps(set, 0);
+	struct jwk_set *keys = NULL;
+
+	EVP_PKEY_free(key);
+	FUZZ_CHECK(text);
+	if (text)
+		FUZZ_CHECK(jwk_set_new(text, strlen(text), &keys, NULL) == 0);
+	return keys;
+}
+
 static const struct jwk_set *keys_of_nobody(void)
 {
 	static struct jwk_set *keys;
-	EVP_PKEY *key = keys ? NULL : EVP_EC_gen("P-256");
-	json_auto_t *set = key ? json_pack("{s:[o]}", "keys", jwk_public(key)) : NULL;
-	auto_free char *text = set ? json_dumps(set, 0) : NULL;
 
-	EVP_PKEY_free(key);
-	FUZZ_CHECK(keys || jwk_set_new(text, strlen(text), &keys, NULL) == 0);
+	if (!keys)
+		keys = keys_make();
 	return keys;
 }
 
