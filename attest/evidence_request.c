@@ -27,6 +27,7 @@ static unsigned int field_bit(const char *name, size_t n)
 		{ "quote", EVIDENCE_QUOTE },
 		{ "deviceReports", EVIDENCE_DEVICES },
 		{ "device_reports", EVIDENCE_DEVICES },
+		{ "launchRecordLog", EVIDENCE_RECORD },
 	};
 
 	for (size_t i = 0; i < TL_ARRAY_SIZE(names); i++)
@@ -236,6 +237,8 @@ int evidence_format(unsigned int mask, const struct tl_blob *challenge, const st
 		r = blob_set(o, "challenge", challenge);
 	if (r == 0 && (mask & EVIDENCE_QUOTE))
 		r = json_object_set_new(o, "quote", tpm_quote_json(e));
+	if (r == 0 && e && (mask & EVIDENCE_RECORD))
+		r = blob_set(o, "launchRecordLog", &e->record);
 	text = r == 0 ? json_dumps(o, JSON_COMPACT) : NULL;
 	if (!text)
 		return -ENOMEM;

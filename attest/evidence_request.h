@@ -22,11 +22,13 @@ enum evidence_field {
 	EVIDENCE_EXTRA_DATA = 4,
 	EVIDENCE_QUOTE = 8,
 	EVIDENCE_DEVICES = 16,
+	EVIDENCE_RECORD = 32, /* ours: in no other answer, so only for who names it */
 };
 
 /**
  * Which parts a comma list of names asks for; unknown names are ignored, spaces around names too,
- * but "*" must stand alone between its commas. NULL or "": everything but the devices.
+ * but "*" must stand alone between its commas. NULL or "": everything but the devices and the
+ * launch record, which "*" doesn't have either.
  */
 unsigned int evidence_mask_parse(const char *mask);
 
@@ -50,7 +52,7 @@ int evidence_nonce(uint16_t hash, const struct tl_blob *challenge, const struct 
 
 /**
  * The answer.
- * @e    may be NULL if @mask has no EVIDENCE_QUOTE
+ * @e    may be NULL if @mask has no EVIDENCE_QUOTE; then there is no record either
  * @ret  new string, owned by the caller. 0 or -ENOMEM.
  */
 int evidence_format(unsigned int mask, const struct tl_blob *challenge, const struct tl_evidence *e,

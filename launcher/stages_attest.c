@@ -11,16 +11,9 @@
 #include <teelaunch/log.h>
 #include <teelaunch/record_log.h>
 
-#include "containerd/containerd.h"
-#include "containerd/task.h"
 #include "launch_facts.h"
 #include "sequence.h"
-#include "token_source.h"
-#include "workload/oci_spec.h"
 #include "workload/workload.h"
-
-/* The container has no network namespace of its own. */
-#define NETWORK "host"
 
 int stage_tpm(struct launch *l, struct tl_error *err)
 {
@@ -57,21 +50,19 @@ void stage_tpm_undo(struct launch *l)
 
 int launch_record_write(const struct launch *l, struct tl_buf *ret, struct tl_error *err)
 {
-	const struct report *report = &l->report;
-	const struct tl_launch_record_facts facts = {
-		.spec = &l->spec,
+	const struct launch_place place = {
 		.is_hardened = l->machine.is_hardened,
 		.root = l->options->root,
-		.disk = { report->disk.mode, report->disk.cipher, report->disk.integrity,
-			  report->disk.tags },
-		.runtime = TL_CTRD_RUNTIME,
-		.snapshotter = TL_CTRD_SNAPSHOTTER,
-		.network = NETWORK,
-		.nofile = oci_nofile(l->machine.nofile_limit),
-		.verifier_url = token_source_url(l),
-		.options = l->options->unit,
-		.options_n = l->options->unit_n,
+		.disk = { .mode = l->report.disk.mode,
+			  .cipher = l->report.disk.cipher,
+			  .integrity = l->report.disk.integrity,
+			  .tags = l->report.disk.tags },
+		.nofile_limit = l->machine.nofile_limit,
+		.verifier = l->options->verifier,
+		.unit = l->options->unit,
+		.unit_n = l->options->unit_n,
 	};
+	const struct tl_launch_record_facts facts = launch_record_facts_of(&l->spec, &place);
 
 	return tl_launch_record_build(&facts, ret, err);
 }

@@ -7,6 +7,7 @@
 #include <teelaunch/log.h>
 #include <teelaunch/verifier_ita.h>
 
+#include "launch_facts.h"
 #include "metadata.h"
 #include "signature_store.h"
 
@@ -57,18 +58,11 @@ static int source_collect(void *ctx, const void *nonce, size_t n, struct tl_evid
 	return token_source_evidence(ctx, nonce, n, ret, err);
 }
 
-const char *token_source_url(const struct launch *l)
-{
-	bool is_googles = strcmp(l->options->verifier, TL_VERIFIER_URL_DEFAULT) == 0;
-
-	return is_googles && *l->spec.gca_address ? l->spec.gca_address : l->options->verifier;
-}
-
 static int verifier_open(struct launch *l, struct tl_cancel *cancel, uint64_t budget_ms,
 			 struct tl_verifier **ret, struct tl_error *err)
 {
 	struct tl_verifier_options options = {
-		.url = token_source_url(l),
+		.url = launch_verifier_url(&l->spec, l->options->verifier),
 		.ca_file = l->options->verifier_roots,
 		.api = strcmp(l->options->verifier_api, "verifyAttestation") == 0
 			       ? TL_VERIFIER_ATTESTATION

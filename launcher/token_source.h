@@ -38,10 +38,5 @@ int token_source_open_main(struct launch *l, uint64_t budget_ms, struct token_so
  */
 int token_source_evidence(struct token_source *s, const void *nonce, size_t n,
 			  struct tl_evidence *ret, struct tl_error *err);
-/**
- * The verifier that is asked: the unit's, but gca-service-env names another of Google's services
- * where the unit names Google's. Borrowed.
- */
-const char *token_source_url(const struct launch *l);
 /** A source of zeros is fine. */
 void token_source_close(struct token_source *s);

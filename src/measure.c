@@ -50,6 +50,25 @@ static int set_banks(void *ctx, const struct tl_option *option, const char *valu
 	return r;
 }
 
+static int set_disk_tags(void *ctx, const struct tl_option *option, const char *value)
+{
+	struct measure *m = ctx;
+
+	if (strcmp(value, "memory") != 0 && strcmp(value, "disk") != 0)
+		return tl_option_refuse(option, value);
+	m->disk_tags = value;
+	return 0;
+}
+
+static int set_nofile(void *ctx, const struct tl_option *option, const char *value)
+{
+	struct measure *m = ctx;
+
+	return tl_str_parse_u64(value, INT64_MAX, &m->nofile) < 0 || !m->nofile
+		       ? tl_option_refuse(option, value)
+		       : 0;
+}
+
 #define JUDGE       offsetof(struct measure, judge)
 #define FIELD(name) offsetof(struct measure, name)
 
@@ -66,6 +85,15 @@ static const struct tl_option option_rows[] = {
 	  "the machine's, to choose from an index: linux/amd64 (default) or linux/arm64" },
 	{ "hostname", "NAME", tl_option_text, FIELD(hostname),
 	  "the VM's host name (gethostname(2)), which is measured in HOSTNAME" },
+	{ "unit-options", "WORDS", tl_option_text, FIELD(unit_options),
+	  "what the unit says behind `teelaunchd run`: plain words; files are read here\n"
+	  "[those of teelaunchd.service]" },
+	{ "metadata-host", "HOST", tl_option_text, FIELD(metadata_host),
+	  "GCE_METADATA_HOST of the unit [169.254.169.254]" },
+	{ "disk-tags", "WHERE", set_disk_tags, 0,
+	  "where the protected disk has its integrity tags: memory or disk" },
+	{ "nofile", "N", set_nofile, 0,
+	  "the launcher's own hard limit on open files, if it is below 131072" },
 	{ "hardened", NULL, judge_option_hardened, JUDGE, "on a hardened machine (default)" },
 	{ "debug", NULL, judge_option_debug, JUDGE, "on a debug machine" },
 	{ "events", "FILE", tl_option_text, FIELD(events_path),
@@ -108,8 +136,10 @@ static int options_check(const struct measure *m)
 		return fail_usage("one of --attributes, --events and --decode is needed");
 	if (!j->attributes_path != !j->image)
 		return fail_usage("--attributes and --image need each other");
-	if (!j->attributes_path && (m->hostname || j->registry_roots.n || j->is_debug))
-		return fail_usage("--hostname, --registry-roots and --debug are for --attributes");
+	if (!j->attributes_path &&
+	    (m->hostname || j->registry_roots.n || j->is_debug || m->unit_options ||
+	     m->metadata_host || m->nofile || m->disk_tags))
+		return fail_usage("what tells of a launch is for --attributes");
 	if (m->hostname && strlen(m->hostname) > HOSTNAME_BYTES_MAX)
 		return fail_usage("--hostname has at most 64 bytes");
 	return 0;
@@ -132,7 +162,7 @@ static bool is_malformed(const struct tl_error *err)
 	return false;
 }
 
-static int measure_print(const struct measure *m, struct tl_error *err)
+static int measure_print(struct measure *m, struct tl_error *err)
 {
 	json_auto_t *document = measure_document(m, err);
 	int r;

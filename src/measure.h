@@ -16,11 +16,15 @@
 
 /* What was asked and what came out. Paths are borrowed. */
 struct measure {
-	const char *events_path; /* JSON list of events; NULL: not given */
-	const char *decode_path; /* encoded log; NULL: not given */
-	struct judge judge;      /* with attributes_path: the launch to predict */
-	const char *hostname;    /* of the VM; NULL: not known */
-	struct tl_banks banks;   /* of the TPM */
+	const char *events_path;   /* JSON list of events; NULL: not given */
+	const char *decode_path;   /* encoded log; NULL: not given */
+	struct judge judge;        /* with attributes_path: the launch to predict */
+	const char *hostname;      /* of the VM; NULL: not known */
+	const char *unit_options;  /* behind `teelaunchd run`; NULL: those of our unit */
+	const char *metadata_host; /* GCE_METADATA_HOST of the unit; NULL: the usual one */
+	uint64_t nofile;           /* as oci_nofile() takes it */
+	const char *disk_tags;     /* "memory" or "disk"; NULL: not known */
+	struct tl_banks banks;     /* of the TPM */
 	bool is_json;
 
 	struct tl_event_list events;

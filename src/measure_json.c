@@ -269,6 +269,8 @@ int measure_print_text(const struct measure *m, const json_t *document)
 		putchar('\n');
 	json_object_foreach(json_object_get(document, "pcr13"), name, value)
 		printf("PCR 13 %-7s %s\n", name, json_string_value(value));
+	json_object_foreach(json_object_get(document, "pcr15"), name, value)
+		printf("PCR 15 %-7s %s\n", name, json_string_value(value));
 	if (json_is_string(rtmr))
 		printf("RTMR 3 %-7s %s\n", tl_hash_name(TL_SHA384), json_string_value(rtmr));
 	if (m->judge.attributes_path)

@@ -60,12 +60,13 @@ static void hostname_event_find(struct measure *m)
 	}
 }
 
-/* What ends a launch when its process is planned. 1, or @r. */
-static int process_fault_add(struct judge *j, int r, const struct tl_error *err)
+/* What ends a launch when its process or its record is made. 1, or @r. */
+static int launch_fault_add(struct judge *j, int r, const struct tl_error *err)
 {
 	const struct tl_finding_row row = { err->code, "container", TL_SOURCE_LABELS, false };
 
-	if (err->code != TL_E_CONTAINER_ARGS && err->code != TL_E_CONTAINER_INPUT)
+	if (err->code != TL_E_CONTAINER_ARGS && err->code != TL_E_CONTAINER_INPUT &&
+	    err->code != TL_E_LAUNCH_RECORD)
 		return r;
 	if (j->verdict == JUDGE_ALLOW)
 		j->verdict = JUDGE_DENY;
@@ -90,7 +91,7 @@ int predict_events(struct measure *m, struct tl_error *err)
 	r = oci_process(&j->image_config, &j->spec, m->hostname ? m->hostname : "", &args, &env,
 			err);
 	if (r < 0)
-		return process_fault_add(j, r, err);
+		return launch_fault_add(j, r, err);
 	facts = launch_facts_of(&j->spec, &image, &args, &env);
 	r = tl_launch_events_build(&facts, &m->events, err);
 	if (r == 0)
@@ -149,10 +150,15 @@ static int claims_add(const struct measure *m, json_t *document, struct tl_error
 	return 0;
 }
 
-int predict_document(const struct measure *m, json_t *document, struct tl_error *err)
+int predict_document(struct measure *m, json_t *document, struct tl_error *err)
 {
-	const struct judge *j = &m->judge;
+	struct judge *j = &m->judge;
+	int r = m->events.n ? predict_record(m, document, err) : 0;
 
+	if (r < 0)
+		r = launch_fault_add(j, r, err);
+	if (r < 0)
+		return r;
 	json_object_set_new(document, "verdict", json_string(judge_verdict_name(j->verdict)));
 	json_object_set_new(document, "findings", explain_findings(&j->findings, false));
 	if (m->events.n == 0) {

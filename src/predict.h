@@ -16,8 +16,14 @@
  */
 int predict_events(struct measure *m, struct tl_error *err);
 
-/** Add to the document: verdict, findings, claims, condition, holes. 0 or -errno with @err. */
-int predict_document(const struct measure *m, json_t *document, struct tl_error *err);
+/**
+ * Add to the document: launch record, verdict, findings, claims, condition, holes. A record that
+ * can't be measured is one more finding. 0 or -errno with @err.
+ */
+int predict_document(struct measure *m, json_t *document, struct tl_error *err);
+
+/** Add launch_record and pcr15. 0 or -errno with @err. Reads the files that the unit names. */
+int predict_record(const struct measure *m, json_t *document, struct tl_error *err);
 
 /**
  * A condition on a token's claims in the Common Expression Language, for a Google workload identity

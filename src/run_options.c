@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <teelaunch/cert_chain.h>
 #include <teelaunch/digest.h>
 #include <teelaunch/encoding.h>
 #include <teelaunch/exit_decision.h>
@@ -200,6 +201,18 @@ struct run_arguments run_defaults(const char *metadata_host)
 		},
 		.log_level = "info",
 	};
+}
+
+int run_defaults_finish(struct run_arguments *a)
+{
+	return a->launch.aia_hosts.n ? 0 : tl_strv_add(&a->launch.aia_hosts, TL_AIA_HOST_DEFAULT);
+}
+
+void run_arguments_done(struct run_arguments *a)
+{
+	tl_strv_done(&a->launch.registry_roots);
+	tl_strv_done(&a->launch.firewall_also);
+	tl_strv_done(&a->launch.aia_hosts);
 }
 
 /* "PREFIXsha256:HEX" of the file's content. */

@@ -24,6 +24,11 @@ extern const struct option_row run_rows[RUN_OPTIONS];
 /** @metadata_host  borrowed */
 struct run_arguments run_defaults(const char *metadata_host);
 
+/** What can't be in the struct before the command line was read. 0 or -ENOMEM. */
+int run_defaults_finish(struct run_arguments *a);
+/** Free the lists. */
+void run_arguments_done(struct run_arguments *a);
+
 /* Of the launch record's "unit". */
 struct run_record {
 	struct tl_record_option items[RUN_OPTIONS + 1];

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <teelaunch/catalogue.h>
-#include <teelaunch/cert_chain.h>
 #include <teelaunch/cleanup.h>
 #include <teelaunch/log.h>
 
@@ -72,8 +71,7 @@ static int run(const struct verb *verb, int argc, char **argv)
 	struct tl_error err = { 0 };
 	int code;
 
-	if (options_parse(verb, &a, argc, argv) < 0 ||
-	    (!a.launch.aia_hosts.n && tl_strv_add(&a.launch.aia_hosts, TL_AIA_HOST_DEFAULT) < 0))
+	if (options_parse(verb, &a, argc, argv) < 0 || run_defaults_finish(&a) < 0)
 		return EXIT_USAGE;
 	if (run_record_make(&a, &record, &err) < 0) {
 		fprintf(stderr, "teelaunchd: %s: %s\n", tl_catalogue_find(err.code)->id, err.msg);
@@ -85,9 +83,7 @@ static int run(const struct verb *verb, int argc, char **argv)
 	a.launch.commit = TL_COMMIT;
 	process_harden();
 	code = launch(&a);
-	tl_strv_done(&a.launch.registry_roots);
-	tl_strv_done(&a.launch.firewall_also);
-	tl_strv_done(&a.launch.aia_hosts);
+	run_arguments_done(&a);
 	return code;
 }
 

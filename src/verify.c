@@ -98,6 +98,10 @@ const char *verify_unchecked(const struct verify *v, size_t i)
 	} checks[] = {
 		{ "what was launched: no prediction is given with --expect",
 		  !v->expect.prediction },
+		{ "what the launch record says: it didn't come with the evidence (fields=...,"
+		  "launchRecordLog), and no prediction has its register",
+		  v->is_record_missing &&
+			  !json_is_object(json_object_get(v->expect.prediction, "pcr15")) },
 		{ "which VM image booted: no measurements of one are given with --expect",
 		  v->evidence_path && !v->expect.images.n },
 		{ "whom the token is for: --audience is not given", v->token_path && !v->audience },

@@ -39,6 +39,7 @@ struct verify {
 
 	struct verify_expect expect;
 	json_t *claims; /* what the evidence or token says; good only if nothing was refused */
+	bool is_record_missing; /* there is one, but it didn't come with the evidence */
 	struct refusals refusals;
 };
 
@@ -58,7 +59,10 @@ void verify_expect_done(struct verify_expect *e);
  */
 void verify_expect_container(const struct verify_expect *e, const json_t *container,
 			     struct refusals *refusals);
-/** The quoted PCR 13 of each bank. */
+/** Hold submods.launch_record against the prediction, if both are known. */
+void verify_expect_record(const struct verify_expect *e, const json_t *submods,
+			  struct refusals *refusals);
+/** The quoted PCRs 13 and 15 of each bank. */
 void verify_expect_registers(const struct verify_expect *e, const struct verify_request *request,
 			     struct refusals *refusals);
 

@@ -10,6 +10,7 @@
 #include <teelaunch/clock.h>
 #include <teelaunch/encoding.h>
 #include <teelaunch/evidence.h>
+#include <teelaunch/record_log.h>
 
 #include "../attest/evidence_request.h"
 #include "../attest/verifier/claims.h"
@@ -129,12 +130,24 @@ static json_t *claims_of(const struct checked_evidence *ev)
 			 claims_submods(ev));
 }
 
+static bool is_record_measured(const struct verify_request *request)
+{
+	static const uint8_t zeros[TL_HASH_SIZE_MAX];
+
+	for (size_t i = 0; i < request->banks_n; i++)
+		if (memcmp(request->banks[i].pcrs.value[TL_RECORD_PCR], zeros,
+			   tl_hash_size(request->banks[i].hash)) != 0)
+			return true;
+	return false;
+}
+
 static int subject_judge(struct verify *v, struct subject *s, struct ak_anchors *anchors,
 			 struct tl_error *err)
 {
+	/* The socket's evidence has the record for who asks; PCR 15 is quoted in any case. */
 	const struct evidence_rules rules = { .anchors = anchors,
 					      .images = &v->expect.images,
-					      .has_no_record = s->is_of_socket };
+					      .is_record_apart = s->is_of_socket };
 	auto_checked_evidence struct checked_evidence ev = { 0 };
 	const uint8_t *nonce;
 	size_t nonce_n;
@@ -145,7 +158,9 @@ static int subject_judge(struct verify *v, struct subject *s, struct ak_anchors 
 	evidence_check(&rules, s->socket.request, nonce, nonce_n, "", tl_clock_real_s(), &ev,
 		       &v->refusals);
 	v->claims = claims_of(&ev);
+	v->is_record_missing = !ev.record && is_record_measured(s->socket.request);
 	verify_expect_registers(&v->expect, s->socket.request, &v->refusals);
+	verify_expect_record(&v->expect, json_object_get(v->claims, "submods"), &v->refusals);
 	verify_expect_container(&v->expect,
 				json_object_get(json_object_get(v->claims, "submods"), "container"),
 				&v->refusals);

@@ -10,6 +10,7 @@
 #include <teelaunch/encoding.h>
 #include <teelaunch/event_log.h>
 #include <teelaunch/json_scan.h>
+#include <teelaunch/record_log.h>
 
 #define MEASURE_SCHEMA "teelaunch.measure/1"
 #define SHOWN_BYTES    72 /* of one value in a message */
@@ -141,30 +142,79 @@ void verify_expect_container(const struct verify_expect *e, const json_t *contai
 	}
 }
 
-void verify_expect_registers(const struct verify_expect *e, const struct verify_request *request,
-			     struct refusals *refusals)
+/* One register of each bank; @name: of the member with its predicted values, if there are any. */
+static void register_compare(const struct verify_expect *e, const struct verify_request *request,
+			     const char *name, unsigned int pcr, struct refusals *refusals)
 {
-	const json_t *pcr13 = json_object_get(e->prediction, "pcr13");
+	const json_t *values = json_object_get(e->prediction, name);
 	size_t compared = 0;
 
-	if (!json_is_object(pcr13))
+	if (!json_is_object(values))
 		return;
 	for (size_t i = 0; i < request->banks_n; i++) {
 		const struct bank_evidence *bank = &request->banks[i];
-		const char *name = tl_hash_name(bank->hash);
-		const json_t *expected = json_object_get(pcr13, name);
+		const char *hash = tl_hash_name(bank->hash);
+		const char *expected = json_string_value(json_object_get(values, hash));
 		char hex[2 * TL_HASH_SIZE_MAX + 1];
 
 		if (!expected)
 			continue;
-		tl_hex_encode(bank->pcrs.value[TL_CEL_PCR], tl_hash_size(bank->hash), hex);
-		if (!json_is_string(expected) || strcmp(json_string_value(expected), hex) != 0)
+		tl_hex_encode(bank->pcrs.value[pcr], tl_hash_size(bank->hash), hex);
+		if (strcmp(expected, hex) != 0)
 			refuse(refusals, TL_E_VERIFY_EXPECTED,
-			       "PCR 13 of bank %s: expected %.96s, found %.96s", name,
-			       json_is_string(expected) ? json_string_value(expected) : "", hex);
+			       "PCR %u of bank %s: expected %.96s, found %.96s", pcr, hash,
+			       expected, hex);
 		compared++;
 	}
 	if (!compared)
 		refuse(refusals, TL_E_VERIFY_EXPECTED,
-		       "PCR 13: the prediction has no bank of the evidence");
+		       "PCR %u: the prediction has no bank of the evidence", pcr);
+}
+
+void verify_expect_registers(const struct verify_expect *e, const struct verify_request *request,
+			     struct refusals *refusals)
+{
+	register_compare(e, request, "pcr13", TL_CEL_PCR, refusals);
+	register_compare(e, request, "pcr15", TL_RECORD_PCR, refusals);
+}
+
+/* Members of the record that hold others are compared by those. */
+static void record_compare(json_t *expected, json_t *found, bool is_open, struct refusals *refusals)
+{
+	const char *name, *part;
+	json_t *value, *inner;
+
+	json_object_foreach(expected, name, value)
+	{
+		json_t *other = json_object_get(found, name);
+
+		if (!json_is_object(value) || !json_is_object(other)) {
+			if (!json_equal(value, other))
+				difference_add(name, "", value, other, refusals);
+			continue;
+		}
+		json_object_foreach(value, part, inner)
+		{
+			/* The prediction was made without knowing where the tags are. */
+			if (is_open && strcmp(name, "disk") == 0 && strcmp(part, "tags") == 0)
+				continue;
+			if (!json_equal(inner, json_object_get(other, part)))
+				difference_add(name, part, inner, json_object_get(other, part),
+					       refusals);
+		}
+	}
+}
+
+void verify_expect_record(const struct verify_expect *e, const json_t *submods,
+			  struct refusals *refusals)
+{
+	json_t *expected = json_object_get(e->prediction, "launch_record");
+	json_t *found = json_object_get(submods, "launch_record");
+
+	if (!expected || !found)
+		return;
+	if (!json_is_true(json_object_get(found, "known")))
+		return; /* this evidence came without it; its register is compared */
+	record_compare(expected, found, json_is_null(json_object_get(e->prediction, "pcr15")),
+		       refusals);
 }

@@ -77,6 +77,7 @@ int verify_token(struct verify *v, struct tl_error *err)
 	auto_jwk_set struct jwk_set *keys = NULL;
 	auto_buf struct tl_buf text = { 0 };
 	struct token_rules rules = { .audience = v->audience, .now_s = tl_clock_real_s() };
+	const json_t *submods;
 	size_t n;
 	int r;
 
@@ -94,10 +95,10 @@ int verify_token(struct verify *v, struct tl_error *err)
 		n--; /* of the file, not of the token */
 	rules.keys = keys;
 	r = token_check(&rules, tl_buf_str(&text), n, &v->claims, &v->refusals, err);
-	if (r == 0)
-		verify_expect_container(
-			&v->expect,
-			json_object_get(json_object_get(v->claims, "submods"), "container"),
-			&v->refusals);
-	return r;
+	if (r < 0)
+		return r;
+	submods = json_object_get(v->claims, "submods");
+	verify_expect_record(&v->expect, submods, &v->refusals);
+	verify_expect_container(&v->expect, json_object_get(submods, "container"), &v->refusals);
+	return 0;
 }

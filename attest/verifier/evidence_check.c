@@ -68,7 +68,7 @@ void evidence_check(const struct evidence_rules *rules, const struct verify_requ
 	    image_signatures_check(&req->signatures, ret->launch.image_digest, &ret->signatures) <
 		    0)
 		refuse(refusals, TL_E_NO_MEMORY, "memory for image signatures");
-	if (!rules->has_no_record)
+	if (!rules->is_record_apart || req->record_log.len_bytes)
 		record_check(req, &ret->record, refusals);
 	if (rules->identity)
 		identities_check(rules->identity, req, audience, now_s, ret, refusals);

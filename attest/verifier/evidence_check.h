@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <teelaunch/str.h>
@@ -25,9 +26,9 @@ struct evidence_rules {
 	const struct ak_anchors *anchors;
 	const struct identity_keys *identity;  /* NULL: identity tokens are not looked at */
 	const struct image_references *images; /* none: which image booted isn't judged */
-	/* The evidence is of a form that has no place for the launch record (VmAttestation): PCR 15
-	 * says nothing then, and neither do the claims. */
-	bool has_no_record;
+	/* Evidence of a form that has the launch record for who asks (VmAttestation): without one,
+	 * PCR 15 says nothing, and neither do the claims. */
+	bool is_record_apart;
 };
 
 /* What was checked, and nothing else. */

@@ -119,6 +119,13 @@ static int parse_extra(const json_t *v, const char *path, void *ctx, struct tl_e
 	return base64_parse(v, path, &a->extra, err);
 }
 
+static int parse_record_log(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	struct vm_attestation *a = ctx;
+
+	return base64_parse(v, path, &a->request->record_log, err);
+}
+
 void vm_attestation_done(struct vm_attestation *a)
 {
 	(void)verify_request_free(a->request);
@@ -135,6 +142,7 @@ int vm_attestation_parse(const void *text, size_t n, struct vm_attestation *ret,
 		{ "challenge", parse_challenge, false },
 		{ "extraData", parse_extra, false },
 		{ "quote", parse_quote, true },
+		{ "launchRecordLog", parse_record_log, false },
 		{ "deviceReports", unsupported_parse, false },
 		{ "acpiData", unsupported_parse, false },
 	};

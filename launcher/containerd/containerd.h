@@ -21,6 +21,8 @@
 #include <teelaunch/error.h>
 #include <teelaunch/str.h>
 
+#include "../launch_names.h"
+
 /* A connection. Thread-safe: several calls may run at once. Starts threads of gRPC's own: block
  * signals before tl_ctrd_open(). Not usable in a forked child (fork+exec is fine). */
 struct tl_ctrd;
@@ -101,8 +103,6 @@ struct tl_ctrd_mounts {
 };
 void tl_ctrd_mounts_done(struct tl_ctrd_mounts *m);
 #define auto_ctrd_mounts __attribute__((cleanup(tl_ctrd_mounts_done)))
-
-#define TL_CTRD_SNAPSHOTTER "overlayfs"
 
 /* Snapshots of snapshotter TL_CTRD_SNAPSHOTTER. */
 enum tl_ctrd_snapshot_kind { /* numbers of api/services/snapshots/v1 Kind */

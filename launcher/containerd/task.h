@@ -14,8 +14,6 @@ struct tl_ctrd_container {
 	const char *snapshot_key;
 };
 
-#define TL_CTRD_RUNTIME "io.containerd.runc.v2"
-
 /** Borrows everything; -EEXIST. Runtime TL_CTRD_RUNTIME, snapshotter TL_CTRD_SNAPSHOTTER. */
 int tl_ctrd_container_create(struct tl_ctrd *c, const struct tl_ctrd_call *call,
 			     const struct tl_ctrd_container *container, struct tl_error *err);

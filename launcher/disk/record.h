@@ -13,12 +13,12 @@
 #include <teelaunch/buf.h>
 #include <teelaunch/error.h>
 
+#include "../launch_names.h"
+
 #define DISK_RECORD_NAME      "disk.json"
 #define DISK_SEALED_NAME      "disk.sealed"
 #define DISK_RECORD_MAX       (16 * 1024)
 #define DISK_PATH_MAX         256
-#define DISK_CIPHER           "capi:gcm(aes)-random"
-#define DISK_INTEGRITY        "aead"
 #define DISK_INTEGRITY_NAME   "teelaunch-integrity"
 #define DISK_CRYPT_NAME       "teelaunch-crypt"
 #define DISK_SUPERBLOCK_BYTES 512 /* dm-integrity's; the rest of its 4 KiB is zero */

@@ -20,10 +20,10 @@ LAYERS = {
     "teelaunchd": {"core", "io", "policy", "attest", "image_registry", "launcher", "run_options",
                    "teelaunchd"},
     # The options of `teelaunchd run`; what measures a launch in advance needs them too.
-    "run_options": {"core", "io", "policy", "image_registry", "launcher", "teelaunchd", "run_options"},
+    "run_options": {"core", "io", "policy", "attest", "image_registry", "launcher", "teelaunchd", "run_options"},
     "teeverifierd": {"core", "io", "attest", "verifier", "teeverifierd"},
     "teelaunch": {"core", "io", "policy", "attest", "verifier", "image_text", "image_registry",
-                  "workload_text", "vm", "teelaunch"},
+                  "workload_text", "run_options", "teelaunchd", "vm", "teelaunch"},
     # It signs identity tokens as a verifier signs its own.
     "vm": {"core", "io", "verifier", "vm"},
     # What parses manifests is pure: the tool reads images with the same code.
@@ -57,6 +57,7 @@ FOLDERS = (
     ("launcher/image/resolve.*", "image_registry"),
     ("launcher/workload/oci_spec.*", "workload_text"),
     ("launcher/launch_facts.*", "workload_text"),
+    ("launcher/launch_names.h", "workload_text"),
     ("launcher/*", "launcher"),
     ("image/init.c", "vm_init"),
     ("src/teelaunchd*", "teelaunchd"),

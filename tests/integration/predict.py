@@ -20,7 +20,8 @@ import verifier_evidence as evidence  # noqa: E402
 
 OPEN = {explain.LABEL + "allow_env_override": "A,B", explain.LABEL + "allow_cmd_override": "true"}
 PROCESS = {"Entrypoint": ["/app"], "Cmd": ["a", "b"], "Env": ["PATH=/bin", "A=image", "HOSTNAME=odd"]}
-VM = ("--hostname", "vm-1")
+VM = ("--hostname", "vm-1", "--disk-tags", "memory")
+UNIT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "systemd", "teelaunchd.service")
 
 
 class Predict(explain.LayoutWriter):
@@ -108,7 +109,7 @@ class Predict(explain.LayoutWriter):
 
     def test_without_the_host_name_nothing_is_made_up(self):
         entry = self.entry()
-        got = self.predict({"tee-image-reference": explain.IMAGE}, self.layout(entry))
+        got = self.predict({"tee-image-reference": explain.IMAGE}, self.layout(entry), "--disk-tags", "disk")
         self.assertEqual(got["holes"], ["HOSTNAME is only known in the VM; pass --hostname"])
         for name in ("cel_hex", "cel_rtmr_hex", "pcr13", "rtmr3"):
             self.assertIsNone(got[name])
@@ -163,6 +164,48 @@ class Predict(explain.LayoutWriter):
             self.assertIn(b"names the digest", done.stderr)
             self.assertEqual(done.stdout, b"")
 
+    def test_the_launch_record_of_our_unit(self):
+        """What is predicted without --unit-options is what systemd/teelaunchd.service launches with."""
+        with open(UNIT, encoding="utf-8") as f:
+            command = [line for line in f if line.startswith("ExecStart=")][0].split()
+        image = self.layout(self.entry())
+        for more in ({}, {"tee-container-log-redirect": "true", "tee-dev-shm-size-kb": "7"}):
+            attributes = {"tee-image-reference": explain.IMAGE, **more}
+            for options, change in (((), {}), (("--debug",), {"hardened": False})):
+                # the label's default lets output be redirected on debug machines only
+                got = self.predict(attributes, image, *VM, *options, status=2 if more and not options else 0)
+                want = measured.record(attributes, command, tags="memory", **change)
+                self.assertEqual(got["launch_record"], want)
+                for bank in ("sha1", "sha256", "sha384"):
+                    self.assertEqual(got["pcr15"][bank], measured.record_register(want, bank))
+
+    def test_what_the_unit_says_is_predicted(self):
+        image = self.layout(self.entry())
+        pem = self.file("roots.pem", "not read but hashed")
+        words = "--root any --disk unprotected --token-rate 7 --firewall off --verifier-roots %s --registry-roots r.example=%s" % (pem, pem)
+        attributes = {"tee-image-reference": explain.IMAGE}
+        got = self.predict(attributes, image, "--hostname", "h", "--unit-options", words, "--metadata-host", "m.example")
+        want = measured.record(attributes, ["run", *words.split()], "m.example")
+        self.assertEqual((got["launch_record"], got["holes"]), (want, []))
+        self.assertEqual(got["pcr15"]["sha256"], measured.record_register(want))
+        for bad in ("--disk", "--disk none", "--no-such 1", "more", "--console '/dev/x y'", "--console %t/x",
+                    "--verifier-roots /none"):
+            done = self.run_measure(attributes, image, "--unit-options", bad, status=1)
+            self.assertEqual(done.stdout, b"")
+
+    def test_without_the_place_of_the_tags_the_register_is_not_made_up(self):
+        got = self.predict({"tee-image-reference": explain.IMAGE}, self.layout(self.entry()), "--hostname", "h")
+        self.assertIsNone(got["pcr15"])
+        self.assertIsNone(got["launch_record"]["disk"]["tags"])
+        self.assertIn("--disk-tags", got["holes"][0])
+        self.assertTrue(got["pcr13"]["sha256"])
+
+    def test_a_record_that_cannot_be_written_is_a_reason(self):
+        attributes = {"tee-image-reference": explain.IMAGE, "tee-dev-shm-size-kb": str((1 << 63) - 1)}
+        got = self.predict(attributes, self.layout(self.entry()), *VM, status=2)
+        self.assertIn("TL0723", [f["code"] for f in got["findings"]])
+        self.assertNotIn("launch_record", got)
+
     def test_signatures_are_a_hole(self):
         got = self.predict({"tee-image-reference": explain.IMAGE, "tee-signed-image-repos": "r.example/app"},
                            self.layout(self.entry()), *VM)
@@ -172,7 +215,7 @@ class Predict(explain.LayoutWriter):
         image = self.layout(self.entry())
         attributes = {"tee-image-reference": explain.IMAGE, "tee-env-A": "\u001b[31m'"}
         out = self.run_measure(attributes, image).stdout
-        for words in (b"HOSTNAME=?", b"not known\n  HOSTNAME is only known", b"verdict: allow (hardened machine)",
+        for words in (b"HOSTNAME=?", b"not known\n  where the disk's", b"\n  HOSTNAME is only known", b"verdict: allow (hardened machine)",
                       b"&& assertion.submods.container.env_override == {'A': '\\u001b[31m\\''}", b"\\x1b[31m"):
             self.assertIn(words, out)
         self.assertTrue(all(c >= 0x20 or c == 0x0A for c in out))
@@ -184,7 +227,8 @@ class Predict(explain.LayoutWriter):
         image, file = self.layout(self.entry()), self.file("attributes", {"tee-image-reference": explain.IMAGE})
         for options in (("--attributes", file), ("--image", image), ("--attributes", file, "--image", image, "--events", file),
                         ("--decode", file, "--hostname", "x"), ("--attributes", file, "--image", image, "--hostname", ""),
-                        ("--attributes", file, "--image", image, "--hostname", "x" * 65), ("--decode", file, "--debug"),
+                        ("--attributes", file, "--image", image, "--hostname", "x" * 65), ("--decode", file, "--debug"), ("--decode", file, "--disk-tags", "disk"),
+                        ("--attributes", file, "--image", image, "--disk-tags", "tape"),
                         ("--attributes", file, "--image", image + "-none"), ("--attributes", "/none", "--image", image),
                         ("--attributes", file, "--image", image, "--platform", "linux/mips")):
             done = subprocess.run([TEELAUNCH, "measure", *options], capture_output=True, timeout=30, check=False)

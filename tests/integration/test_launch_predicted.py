@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import struct
@@ -22,6 +23,7 @@ import token_check
 
 BANKS = ("sha1", "sha256", "sha384")
 HOSTNAME = socket.gethostname()
+NOFILE = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 # The launches of test_launch_measured, and of the exits.
 MATRIX = (
     {},
@@ -104,9 +106,25 @@ class Predicted(launch_case.LaunchCase):
         claims = token_check.check(launch.token, self.world.verifier.get("/.well-known/jwks.json"))
         container = claims["submods"]["container"]
         self.assertEqual(want["claims"]["submods"]["container"], container)
-        self.assertEqual(want["holes"], [])
+        self.assertEqual(len(want["holes"]), 1, want["holes"])  # where the disk's tags are
         self.assertTrue(condition_holds(want["condition"], claims))
         return claims
+
+    def predict_whole(self, launch, attributes):
+        """With what its unit says."""
+        words = launch.command[launch.command.index("run") + 1:]
+        return self.predict(attributes, self.layout(), "--hostname", HOSTNAME, "--unit-options", " ".join(words),
+                            "--metadata-host", self.world.metadata.host, "--nofile", str(NOFILE))
+
+    def assert_record_predicted(self, launch, attributes, claims):
+        """PCR 15, for the options of the unit that launched."""
+        want = self.predict_whole(launch, attributes)
+        self.assertEqual(want["holes"], [])
+        self.assertEqual(want["pcr15"], {b: self.world.tpm.pcr(15, b) for b in BANKS})
+        self.assertEqual(want["launch_record"],
+                         measured.record(attributes, launch.command, self.world.metadata.host, nofile=min(NOFILE, 131072)))
+        self.assertEqual(dict(want["launch_record"], known=True), claims["submods"]["launch_record"])
+        return want
 
     def test_the_matrix(self):
         every = [self.world.attributes(container_log_redirect="true", **keys) for keys in MATRIX]
@@ -116,6 +134,7 @@ class Predicted(launch_case.LaunchCase):
             launch = self.world.launch(attributes)
             self.assert_end(launch, 0, "success")
             claims = self.assert_predicted(launch, attributes, want)
+            self.assert_record_predicted(launch, attributes, claims)
             holding = [p for p in predictions if condition_holds(p["condition"], claims)]
             self.assertEqual(holding, [want])
             self.note("predicted: %2d events, 3 banks of PCR 13, %d claims: %s", len(want["events"]),
@@ -167,10 +186,12 @@ class Predicted(launch_case.LaunchCase):
     def test_evidence_and_token_are_verified_against_the_prediction(self):
         attributes = self.world.attributes(cmd='["trap", "sleep=60"]', env_HELLO_NAME="v")
         want = self.world.path("prediction.json")
-        parts.write(want, json.dumps(self.predict(attributes, self.layout(), "--hostname", HOSTNAME)))
         launch = self.world.launch_start(attributes).wait_for("event=workload.started")
+        parts.write(want, json.dumps(self.predict_whole(launch, attributes)))
         challenge = b"of the data owner"
         evidence = self.ask(launch, "/v1/evidence", {"challenge": base64.b64encode(challenge).decode()})
+        whole = self.ask(launch, "/v1/evidence?fields=*,launchRecordLog",
+                         {"challenge": base64.b64encode(challenge).decode()})
         custom = self.ask(launch, "/v1/token", {"audience": "https://reader.example", "token_type": "OIDC",
                                                 "nonces": ["nonce-12345"]})
         launch.send(signal.SIGTERM)
@@ -183,7 +204,13 @@ class Predicted(launch_case.LaunchCase):
                    "--expect", want, "--json", "--nonce"]
         got = json.loads(self.run_tool(*options, challenge.hex()).stdout)
         self.assertEqual(got["verdict"], "good")
+        self.assertEqual(got["unchecked"], ["which VM image booted: no measurements of one are given with --expect"])
         self.run_tool(*options, b"another".hex(), status=2)
+        options[2] = self.world.path("whole.json")
+        parts.write(options[2], whole)
+        got = json.loads(self.run_tool(*options, challenge.hex()).stdout)
+        self.assertEqual(got["claims"]["submods"]["launch_record"], dict(json.loads(parts.read(want))["launch_record"],
+                                                                         known=True))
         jwks = self.world.verifier.url + "/.well-known/jwks.json"
         options = ["verify", "--token", files["token"], "--jwks", jwks, "--jwks-roots", self.world.verifier.ca,
                    "--json", "--audience", "https://reader.example"]
@@ -191,9 +218,10 @@ class Predicted(launch_case.LaunchCase):
         self.assertEqual(token, token_check.check(custom.decode(), self.world.verifier.get("/.well-known/jwks.json")))
         self.assertEqual(token["submods"]["container"], got["claims"]["submods"]["container"])
         self.assertEqual(token["dbgstat"], got["claims"]["dbgstat"])
-        parts.write(want, json.dumps(self.predict(self.world.attributes(), self.layout(), "--hostname", HOSTNAME)))
+        parts.write(want, json.dumps(self.predict_whole(launch, self.world.attributes(dev_shm_size_kb="7"))))
         refused = json.loads(self.run_tool(*options, "--expect", want, status=2).stdout)
         self.assertEqual({r["code"] for r in refused["reasons"]}, {"TL1032"})
+        self.assertIn('operator.dev_shm_size_kb: expected 7, found 65536', [r["message"] for r in refused["reasons"]])
         self.assert_others_accept(evidence, challenge)
         self.note("evidence and token: good for verify, tpm2_checkquote, openssl and two replays")
 
