@@ -39,6 +39,9 @@ PURE = {
 STATE = {
     "tl_io log_level": "set once by main; a log call must not need a context",
     "tl_io console_fd": "set once by main, beside the level",
+    "tl_io sink_lock": "over the next two, which any thread's log call reads",
+    "tl_io sink_line": "set once by the launch, beside the console",
+    "tl_io sink_ctx": "the same",
     "tl_io dropped": "lines the console didn't take; only the log itself can know",
 }
 
