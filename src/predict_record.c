@@ -93,7 +93,7 @@ static int record_add(const struct measure *m, const struct run_arguments *a, js
 	auto_run_record struct run_record unit = { 0 };
 	auto_buf struct tl_buf text = { 0 };
 	json_t *record;
-	bool is_open;
+	bool is_open = false;
 	int r = run_record_make(a, &unit, err);
 
 	if (r == 0)
@@ -120,7 +120,7 @@ int predict_record(const struct measure *m, json_t *document, struct tl_error *e
 	struct run_arguments a =
 		run_defaults(m->metadata_host ? m->metadata_host : METADATA_HOST_DEFAULT);
 	char *words[UNIT_WORDS_MAX];
-	int n, r;
+	int n = 0, r;
 
 	if (!text)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for the unit's options");
