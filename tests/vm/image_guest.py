@@ -69,9 +69,27 @@ class Machine(guest.Guest):
         self.monitor = self.connect("qmp")
         self.qmp("qmp_capabilities")
 
-    def boot(self):
-        """From power-on until the machine ends by itself: (reason, text of the console)."""
-        self.start()
-        reason = self.wait_end()
+    def console(self):
         with open(self.log("console"), encoding="utf-8", errors="replace") as f:
-            return reason, f.read()
+            return f.read()
+
+    def wait_for_console(self, text):
+        while text not in self.console():
+            if self.qemu.poll() is not None or self.left_s(None) <= 0:
+                raise guest.GuestError("%s: '%s' never came:\n%s" % (self.name, text, self.console()[-2000:]))
+            time.sleep(0.2)
+
+    def plug(self, path, serial, port):
+        """A virtio disk into a PCI Express root port, while the machine runs."""
+        self.qmp("blockdev-add", driver="raw", node_name="plugged",
+                 file={"driver": "file", "filename": path})
+        self.qmp("device_add", driver="virtio-blk-pci", bus=port, drive="plugged", serial=serial, id="plugged")
+
+    def end(self):
+        """Until the machine ends by itself: (reason, text of the console)."""
+        return self.wait_end(), self.console()
+
+    def boot(self):
+        """The same from power-on."""
+        self.start()
+        return self.end()

@@ -51,6 +51,14 @@ for f in /run/planted /run/credentials/@system /dev/disk/by-id/* /etc/machine-id
 done
 $b touch /etc/x /usr/x 2>&1
 $b ps -o comm | $b sed 's/^/process /'
+echo PROBE-PLUG
+n=0
+while [ ! -e /sys/block/vdd ] && [ $n -lt 300 ]; do $b sleep 0.1; n=$((n+1)); done
+$b sleep 3
+echo "plugged $($b cat /sys/block/vdd/serial) $($b cat /sys/block/vdd/stat)"
+for h in /sys/block/vdd/holders/* /sys/block/vdd/vdd*/holders/*; do [ -e "$h" ] && echo "held $h"; done
+$b sed 's/^/mount /' /proc/self/mountinfo
+$b sed 's/^/swap /' /proc/swaps
 echo PROBE-END
 $b poweroff -f
 """
@@ -246,12 +254,17 @@ def planted_disk(path):
 
 def the_tpm_holds_what_was_foretold_and_the_host_plants_nothing(f):
     extra = ["-smbios", "type=11,value=io.systemd.credential:" + CREDENTIAL,
+             "-device", "pcie-root-port,id=later,slot=9,chassis=9",
              "-fw_cfg", "name=opt/io.systemd.credentials/%s,string=%s" % tuple(
                  CREDENTIAL.split("=", 1))]
     disks = [planted_disk(os.path.join(f.folder, "planted.raw")),
              guest.Disk(os.path.join(f.folder, "data.raw"), 1 << 20)]
+    later = planted_disk(os.path.join(f.folder, "later.raw"))
     with image_guest.Machine("image", f.stem + ".raw", disks=disks, qemu_arguments=extra) as g:
-        reason, console = g.boot()
+        g.start()
+        g.wait_for_console("PROBE-PLUG")
+        g.plug(later.path, "teelaunch-data", "later")
+        reason, console = g.end()
         assert reason == "guest-shutdown" and "PROBE-END" in console, (reason, console[-2000:])
     for pcr, value in re.findall(r"^pcr (\d+) ([0-9A-F]+)\r?$", console, re.M):
         assert f.measured["pcrs"][pcr]["sha256"] == value.lower(), "PCR " + pcr
@@ -264,9 +277,14 @@ def the_tpm_holds_what_was_foretold_and_the_host_plants_nothing(f):
     assert there == ["/etc/machine-id"], there
     mounts = re.findall(r"^mount (.*?)\r?$", console, re.M)
     on_disks = [m for m in mounts if " - " in m and m.split(" - ")[1].split()[1].startswith("/dev/")]
-    assert [m.split(" - ")[1].split()[:2] for m in on_disks] == [["erofs", "/dev/dm-0"]], on_disks
+    assert [m.split(" - ")[1].split()[:2] for m in on_disks] == 2 * [["erofs", "/dev/dm-0"]], on_disks
     assert on_disks[0].split()[4] == "/" and "ro" in on_disks[0].split()[5].split(",")
     assert not re.search(r"^swap /", console, re.M)
+    # The one that came while it ran, with the data disk's name: there, and nobody's. Its partitions were looked
+    # up by the kernel; nothing was written (the fifth number, Linux, admin-guide/iostats).
+    serial, counts = re.search(r"^plugged (\S+) +(.*?)\r?$", console, re.M).groups()
+    assert serial == "teelaunch-data" and counts.split()[4] == "0", (serial, counts)
+    assert not re.search(r"^held ", console, re.M)
     assert len(re.findall(r"Read-only file system", console)) == 2
     processes = set(re.findall(r"^process (\S+)", console, re.M))
     assert not [p for p in processes if UNWANTED.search(p) and p != "busybox"], processes
