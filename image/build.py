@@ -135,7 +135,7 @@ def root_build(a, work, stanzas, folder, kernel, version):
     release, modules = t.modules(kernel)
     ours = install(a, work)
     for name in tree.walk(ours):
-        if re.match(r"usr/sbin/teelaunchd$|(usr/)?lib/systemd/", name):
+        if re.match(r"usr/sbin/teelaunchd$|(usr/)?lib/systemd/system/teelaunchd", name):
             t.put(os.path.join(ours, name), tree.merged(name))
     t.put_all(os.path.join(HERE, "root"))
     if a.flavour == "debug":
