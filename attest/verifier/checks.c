@@ -108,7 +108,7 @@ static int check_append(json_t *list, const char *name, enum outcome outcome, js
 
 json_t *checks_json(const struct refusals *r, const struct checks_made *made)
 {
-	enum outcome outcomes[CHECKS_N];
+	enum outcome outcomes[CHECKS_N] = { 0 };
 	json_t *list = json_array(), *others = codes_json(r, "other");
 	/* What comes behind the last refusal that was kept isn't known. */
 	bool is_whole = r->n <= REFUSALS_MAX && json_array_size(others) == 0;

@@ -379,12 +379,14 @@ static struct state *state_ref(struct verifier *v)
 	return s;
 }
 
-static void state_unref(struct verifier *v, struct state *s)
+/* Give back @n references at once. */
+static void state_unref(struct verifier *v, struct state *s, unsigned int n)
 {
 	bool is_last;
 
 	pthread_mutex_lock(&v->lock);
-	is_last = --s->owners == 0;
+	s->owners -= n;
+	is_last = s->owners == 0;
 	pthread_mutex_unlock(&v->lock);
 	if (is_last)
 		(void)state_free(s);
@@ -396,7 +398,7 @@ static void on_request(void *ctx, const struct api_request *req, struct api_repl
 	struct state *s = state_ref(v);
 
 	api_handle(&s->api, req, ret);
-	state_unref(v, s);
+	state_unref(v, s, 1);
 }
 
 static unsigned int threads_of(const struct verifier_options *opt)
@@ -440,14 +442,14 @@ int verifier_reload(struct verifier *v, const struct verifier_options *opt, stru
 	struct state *next = NULL, *old = state_ref(v);
 	int r = state_load(opt, old, v->port, &next, err);
 
-	state_unref(v, old);
-	if (r < 0)
-		return r;
-	pthread_mutex_lock(&v->lock);
-	v->current = next;
-	pthread_mutex_unlock(&v->lock);
-	state_unref(v, old);
-	return 0;
+	if (r == 0) {
+		pthread_mutex_lock(&v->lock);
+		v->current = next;
+		pthread_mutex_unlock(&v->lock);
+	}
+	/* This one, and that of @v->current if it has another one now. */
+	state_unref(v, old, r == 0 ? 2 : 1);
+	return r;
 }
 
 void verifier_kid(struct verifier *v, char ret[VERIFIER_KID_MAX])
@@ -455,7 +457,7 @@ void verifier_kid(struct verifier *v, char ret[VERIFIER_KID_MAX])
 	struct state *s = state_ref(v);
 
 	(void)snprintf(ret, VERIFIER_KID_MAX, "%s", token_keys_kid(s->keys));
-	state_unref(v, s);
+	state_unref(v, s, 1);
 }
 
 uint16_t verifier_port(const struct verifier *v)

@@ -103,10 +103,8 @@ static void no_byte_of_a_workload_leaves_its_line_on_the_console(void **state)
 		{ "\xc2\x9b"
 		  "31m",
 		  "w: \\xc2\\x9b31m\n" }, /* CSI in one character */
-		{ "a\xe2\x80\xa8"
-		  "b\xe2\x80\xae"
-		  "c",
-		  "w: a\\xe2\\x80\\xa8b\\xe2\\x80\\xaec\n" },
+		{ "a\xe2\x80\xa8z", "w: a\\xe2\\x80\\xa8z\n" },
+		{ "c\xe2\x81\xa7z\xe2\x81\xa9", "w: c\\xe2\\x81\\xa7z\\xe2\\x81\\xa9\n" },
 		{ "\xff\xc3(\xed\xa0\x80", "w: \\xff\\xc3(\\xed\\xa0\\x80\n" },
 		{ "Gr\xc3\xbc\xc3\x9f"
 		  "e \xf0\x9f\x98\x80 {\"a\":\"b\\n\"}",
