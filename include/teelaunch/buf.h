@@ -22,7 +22,8 @@ void tl_buf_init(struct tl_buf *b, size_t max_bytes);
 void tl_buf_done(struct tl_buf *b);
 #define auto_buf __attribute__((cleanup(tl_buf_done)))
 
-/* Appends take no bytes of the buffer's own. They return 0, -ENOBUFS when the maximum would be passed, or -ENOMEM. */
+/* Appends take no bytes of the buffer's own. They return 0, -ENOBUFS when the maximum would be
+ * passed, or -ENOMEM. */
 int tl_buf_append(struct tl_buf *b, const void *data, size_t len_bytes);
 int tl_buf_append_str(struct tl_buf *b, const char *s);
 int tl_buf_append_u8(struct tl_buf *b, uint8_t v);
