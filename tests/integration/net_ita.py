@@ -120,8 +120,12 @@ class Retried(Service):
         good = {"val": "AAAA", "iat": "AAAA", "signature": "AAAA"}
         for name in good:
             for value in (None, 7, "", "!", "AAA", b64(b"x" * 4097)):
-                self.faults["nonce"] = [says(200, json.dumps(dict(good, **{name: value})))] * 9
-                self.fails(self.attest("--budget", "100"), "TL_E_VERIFIER_RESPONSE", "'%s'" % name)
+                self.faults["nonce"] = [says(200, json.dumps(dict(good, **{name: value})))] * 99
+                for budget_ms in (100, 1000, 5000):  # on a busy machine an attempt can end at the deadline
+                    got = self.attest("--budget", str(budget_ms))
+                    if got["code"] != "TL_E_NET_TIMEOUT":
+                        break
+                self.fails(got, "TL_E_VERIFIER_RESPONSE", "'%s'" % name)
 
     def test_a_silent_service_ends_with_the_budget(self):
         self.faults["token"] = [hangs] * 9
