@@ -34,9 +34,12 @@ QUICK = (
     ("clang", ("^(unit|fuzz-replay|arch-binary)$",)),
     ("asan-ubsan", ("^(unit|fuzz-replay)$",)),
 )
-# Tests that start daemons; those marked asan run with the sanitizers too. They hold RESOURCE_LOCKs.
+# Tests that start daemons; they hold RESOURCE_LOCKs. Those marked asan run with the sanitizers too, beside the
+# others: each has a world of its own.
 SLOW = (
     ("release", ("^integration$",)),
+)
+SANITIZED = (
     ("asan-ubsan", ("^integration$", "^asan$")),
 )
 # Tests in virtual machines, which meet none of the others.
@@ -163,7 +166,8 @@ def main():
     phase(check, "integration, and lint beside it",
           [(check.test, preset, labels) for preset, labels in SLOW if preset in built],
           [(check.test, preset, labels) for preset, labels in VIRTUAL if preset in built],
-          [(check.policy_coverage,)] + [(check.lint, tool) for tool in LINT if "clang" in built])
+          [(check.policy_coverage,)] + [(check.lint, tool) for tool in LINT if "clang" in built] +
+          [(check.test, preset, labels) for preset, labels in SANITIZED if preset in built])
     phase(check, "what the tests left", [(check.nothing_is_left,)])
     check.results.tell()
     print("\nall of it: %.0f s; logs in build/check/" % (time.time() - check.started))
