@@ -5,8 +5,9 @@
  * tables of others stay, and can only forbid more. Needs CAP_NET_ADMIN in the network namespace.
  *
  * Always let in: the loopback interface, replies and the errors that belong to them, neighbour and
- * router discovery of IPv6 (RFC 4861), DHCPv6 (RFC 8415). DHCP of IPv4 is read below the packet
- * filter. Nothing is forwarded. What goes out is not restricted.
+ * router discovery of IPv6 (RFC 4861), what multicast routers ask (RFC 2710), DHCPv6 (RFC 8415).
+ * DHCP of IPv4 is read below the packet filter. Nothing is forwarded. What goes out is not
+ * restricted.
  */
 #pragma once
 

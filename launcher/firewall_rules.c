@@ -97,6 +97,7 @@ static const char chains[] =
 	"\t\tct state established,related accept\n"
 	"\t\tip6 hoplimit 255 icmpv6 type { nd-router-advert, nd-neighbor-solicit, "
 	"nd-neighbor-advert } accept\n"
+	"\t\tip6 saddr fe80::/10 icmpv6 type mld-listener-query accept\n"
 	"\t\tip6 saddr fe80::/10 udp sport 547 udp dport 546 accept\n"
 	"\t\ttcp dport @tcp_open accept\n"
 	"\t\tudp dport @udp_open accept\n"

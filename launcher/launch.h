@@ -31,13 +31,13 @@ struct launch_options {
 	struct tl_strv aia_hosts;      /* teelaunch/cert_chain.h */
 	struct tl_strv registry_roots; /* "HOST[:PORT]=PEM-FILE" */
 	const char *console;           /* file or device for the log and the workload; NULL: none */
-	bool is_console_raw;     /* the workload's output as it comes; else lines behind a prefix */
-	const char *shared_dir;  /* host directory that the workload sees read-only */
-	const char *state_dir;   /* private; report and FIFOs */
-	const char *content_dir; /* on the file system that will hold the image: space check */
-	const char *disk;        /* "protected" or "unprotected" */
-	const char *root;        /* "verity": the measured root and nothing else; or "any" */
-	bool is_firewall_on;     /* false: what may come in from the network is not ours to say */
+	const char *console_output; /* redirected output there: "lines" behind a prefix, or "raw" */
+	const char *shared_dir;     /* host directory that the workload sees read-only */
+	const char *state_dir;      /* private; report and FIFOs */
+	const char *content_dir;    /* on the file system that will hold the image: space check */
+	const char *disk;           /* "protected" or "unprotected" */
+	const char *root;           /* "verity": the measured root and nothing else; or "any" */
+	const char *firewall;       /* "on"; or "off": what may come in isn't ours to say */
 	struct tl_strv firewall_also; /* ports that are open all the time: "22/tcp" */
 	uint64_t first_token_budget_ms;
 	/* What the workload may spend by the token socket (teelaunch/token_server.h). */

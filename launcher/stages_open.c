@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The firewall: shut until everything that runs is measured, open for what the image exposes, shut
  * again. */
+#include <string.h>
+
 #include <teelaunch/catalogue.h>
 #include <teelaunch/cleanup.h>
 #include <teelaunch/log.h>
@@ -8,11 +10,16 @@
 #include "firewall.h"
 #include "sequence.h"
 
+static bool is_ours(const struct launch *l)
+{
+	return strcmp(l->options->firewall, "on") == 0;
+}
+
 int firewall_shut(const struct launch *l, struct tl_error *err)
 {
 	const struct tl_strv *const always[] = { &l->options->firewall_also };
 
-	if (!l->options->is_firewall_on) {
+	if (!is_ours(l)) {
 		tl_log_event(LOG_WARNING, "firewall.off",
 			     "msg='the unit leaves to others what may come in from the network'");
 		return 0;
@@ -27,7 +34,7 @@ int stage_open(struct launch *l, struct tl_error *err)
 	auto_buf struct tl_buf names = { 0 };
 	int r;
 
-	if (!l->options->is_firewall_on)
+	if (!is_ours(l))
 		return 0;
 	r = firewall_set(open, TL_ARRAY_SIZE(open), err);
 	if (r < 0)
@@ -44,7 +51,7 @@ void stage_open_undo(struct launch *l)
 {
 	struct tl_error err = { 0 };
 
-	if (l->options->is_firewall_on && firewall_shut(l, &err) < 0)
+	if (is_ours(l) && firewall_shut(l, &err) < 0)
 		tl_log_event(LOG_ERR, "firewall.not_shut", "code=%s msg='%s'",
 			     tl_catalogue_find(err.code)->id, TL_Q(err.msg));
 }

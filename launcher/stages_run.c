@@ -92,7 +92,7 @@ int stage_create(struct launch *l, struct tl_error *err)
 		.shared_dir = l->options->shared_dir,
 		.fifo_dir = l->options->state_dir,
 		.console_fd = console_of_workload(l),
-		.is_console_raw = l->options->is_console_raw,
+		.is_console_raw = strcmp(l->options->console_output, "raw") == 0,
 		.stdout_fd = STDOUT_FILENO,
 		.stderr_fd = STDERR_FILENO,
 		.records = l->cloud_log ? cloud_log_records : NULL,

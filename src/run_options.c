@@ -35,21 +35,17 @@ static int parse_root(const char *value, void *field)
 
 static int parse_firewall(const char *value, void *field)
 {
-	bool is_on = strcmp(value, "on") == 0;
-
-	if (!is_on && strcmp(value, "off") != 0)
+	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
 		return -EINVAL;
-	*(bool *)field = is_on;
+	*(const char **)field = value;
 	return 0;
 }
 
 static int parse_console_output(const char *value, void *field)
 {
-	bool is_raw = strcmp(value, "raw") == 0;
-
-	if (!is_raw && strcmp(value, "lines") != 0)
+	if (strcmp(value, "lines") != 0 && strcmp(value, "raw") != 0)
 		return -EINVAL;
-	*(bool *)field = is_raw;
+	*(const char **)field = value;
 	return 0;
 }
 
@@ -107,7 +103,7 @@ const struct option_row run_rows[RUN_OPTIONS] = {
 	       "whether the disk that holds the workload must be protected [protected]"),
 	OPTION(struct run_arguments, "root", "verity|any", launch.root, parse_root,
 	       "whether the root must be the measured dm-verity device [verity]"),
-	OPTION(struct run_arguments, "firewall", "on|off", launch.is_firewall_on, parse_firewall,
+	OPTION(struct run_arguments, "firewall", "on|off", launch.firewall, parse_firewall,
 	       "whether the launcher decides what may come in from the network [on]"),
 	OPTION(struct run_arguments, "firewall-also", "PORT/tcp|udp[,...]", launch.firewall_also,
 	       parse_ports, "ports that are open all the time, beside the image's [none]"),
@@ -144,7 +140,7 @@ const struct option_row run_rows[RUN_OPTIONS] = {
 	       "repeated [storage.googleapis.com]"),
 	OPTION(struct run_arguments, "console", "FILE", launch.console, NULL,
 	       "where the log and redirected output go [none: standard error]"),
-	OPTION(struct run_arguments, "console-output", "lines|raw", launch.is_console_raw,
+	OPTION(struct run_arguments, "console-output", "lines|raw", launch.console_output,
 	       parse_console_output,
 	       "redirected output as lines that say they are the workload's, or as it comes "
 	       "[lines]"),
@@ -190,7 +186,8 @@ struct run_arguments run_defaults(const char *metadata_host)
 			.content_dir = "/var/lib/containerd",
 			.disk = "protected",
 			.root = "verity",
-			.is_firewall_on = true,
+			.firewall = "on",
+			.console_output = "lines",
 			.first_token_budget_ms = 60000,
 			.token_rate = 60,
 			.token_burst = 5,

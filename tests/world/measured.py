@@ -24,7 +24,9 @@ UNIT_DEFAULTS = {
     "content_dir": "/var/lib/containerd", "first_token_budget_ms": 60000, "token_rate": 60,
     "token_burst": 5, "token_cache_ms": 10000, "stop_grace_ms": 30000, "drain_ms": 10000,
     "iam": None, "ita": None, "ita_roots": None, "aia_host": ["storage.googleapis.com"],
-    "restart_delay_max_ms": 300000, "cloud_logging": "https://logging.googleapis.com", "firewall": True, "firewall_also": [], "console_output": False, "log_level": "info", "metadata_host": "169.254.169.254",
+    "restart_delay_max_ms": 300000,
+    "cloud_logging": "https://logging.googleapis.com", "firewall": "on",
+    "firewall_also": [], "console_output": "lines", "log_level": "info", "metadata_host": "169.254.169.254",
 }
 PROTECTED_DISK = {"mode": "protected", "cipher": "capi:gcm(aes)-random", "integrity": "aead"}
 
@@ -94,8 +96,6 @@ def unit(command, metadata_host=None):
             out[name] = out[name] + ["%s=%s" % (host, file_digest(path))]
         elif name == "firewall_also":
             out[name] = value.split(",")
-        elif name in ("firewall", "console_output"):
-            out[name] = value in ("on", "raw")
         elif name == "aia_host":
             aia_hosts.append(value)
             out[name] = aia_hosts
