@@ -30,37 +30,95 @@ static const char *number_read(const char *text, char end, uint64_t *ret)
 	return tl_str_parse_u64(digits, UINT64_MAX, ret) < 0 ? NULL : text + n + 1;
 }
 
-/* @name as a whole word of @text. */
-static bool names_device(const char *text, const char *name)
+/* What follows @prefix, at the very beginning of @text; NULL if something else stands there. Lines
+ * that quote what processes and files are called begin with other words, or with at most 15 bytes
+ * of a name. */
+static const char *behind(const char *text, const char *prefix)
 {
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
-	size_t n = strlen(name);
-
-	for (const char *p = text; n && (p = strstr(p, name)); p += n)
-		if ((p == text || !strchr(letters, p[-1])) && (!p[n] || !strchr(letters, p[n])))
-			return true;
-	return false;
+	return tl_str_starts_with(text, prefix) ? text + strlen(prefix) : NULL;
 }
 
-/* Linux 6.1: drivers/md/dm-crypt.c, dm-integrity.c; block/blk-core.c; fs/buffer.c; fs/ext4. */
-static const struct {
-	const char *text;
-	enum kernel_log_verdict verdict;
-	bool needs_name; /* counts only if it names one of our devices */
-} signs[] = {
-	{ "device-mapper: integrity:", KERNEL_LOG_ERROR, false },
-	{ "device-mapper: crypt:", KERNEL_LOG_ERROR, false },
-	/* "I/O", "critical medium", "operation not supported", ...: the host chooses which. */
-	{ " error, dev ", KERNEL_LOG_ERROR, true },
-	/* The host has made a disk smaller. Its name comes in the next line, which is escaped. */
-	{ "attempt to access beyond end of device", KERNEL_LOG_ERROR, false },
-	{ "Buffer I/O error on dev ", KERNEL_LOG_ERROR, true },
-	{ "lost async page write", KERNEL_LOG_ERROR, true },
-	{ "EXT4-fs error (device ", KERNEL_LOG_ERROR, true },
-	{ "EXT4-fs warning (device ", KERNEL_LOG_ERROR, true },
-	{ "Delayed block allocation failed", KERNEL_LOG_ERROR, true },
-	{ "previous I/O error to superblock", KERNEL_LOG_ERROR, true },
+/* Our devices, by the kernel's names for them. */
+struct names {
+	const char *name[3];
 };
+
+/* @at begins with the name of a device, which ends before one of the bytes of @ends. */
+static enum kernel_log_verdict name_judge(const struct names *ours, const char *at,
+					  const char *ends)
+{
+	size_t n = strcspn(at, ends);
+
+	for (size_t i = 0; i < TL_ARRAY_SIZE(ours->name); i++)
+		if (n && strlen(ours->name[i]) == n && strncmp(at, ours->name[i], n) == 0)
+			return KERNEL_LOG_ERROR;
+	return KERNEL_LOG_FOREIGN;
+}
+
+/* Linux 6.1: fs/buffer.c, fs/ext4/super.c, fs/ext4/inode.c. "PREFIX" NAME "THEN". */
+static const struct {
+	const char *prefix, *ends, *then;
+} named[] = {
+	{ "Buffer I/O error on dev ", ",", "" },
+	{ "EXT4-fs error (device ", ")", "" },
+	{ "EXT4-fs warning (device ", ")", "" },
+	{ "EXT4-fs (", ")", "): Delayed block allocation failed" },
+	{ "EXT4-fs (", ")", "): previous I/O error to superblock" },
+};
+
+/* ext4_dx_add_entry() warns of a directory that is full: no fault of the disk's, and a workload's
+ * to cause. Errors of reading or writing that come with it have lines of their own. */
+static bool is_full_directory(const char *then)
+{
+	return tl_str_starts_with(then, "): ext4_dx_add_entry:");
+}
+
+static enum kernel_log_verdict named_judge(const struct names *ours, const char *text)
+{
+	enum kernel_log_verdict r = KERNEL_LOG_FINE;
+
+	for (size_t i = 0; r == KERNEL_LOG_FINE && i < TL_ARRAY_SIZE(named); i++) {
+		const char *name = behind(text, named[i].prefix), *then;
+
+		if (!name)
+			continue;
+		then = name + strcspn(name, named[i].ends);
+		if (tl_str_starts_with(then, named[i].then) && !is_full_directory(then))
+			r = name_judge(ours, name, named[i].ends);
+	}
+	return r;
+}
+
+/* block/blk-core.c, blk_status_to_str() and blk_print_req_error(): "I/O error, dev NAME, sector ",
+ * "critical medium error, dev ...", "operation not supported error, dev ...": the host chooses
+ * which. */
+static enum kernel_log_verdict request_judge(const struct names *ours, const char *text)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ/ -";
+	const char *error = strstr(text, " error, dev "), *name;
+
+	if (!error || error == text || strspn(text, letters) < (size_t)(error - text))
+		return KERNEL_LOG_FINE;
+	name = error + strlen(" error, dev ");
+	if (!behind(name + strcspn(name, ","), ", sector "))
+		return KERNEL_LOG_FINE;
+	return name_judge(ours, name, ",");
+}
+
+/* block/blk-core.c, bio_check_eod(): "COMMAND: attempt to access beyond end of device", a line
+ * feed, which is escaped here, "NAME: rw=". The host has made a disk smaller. Only one line of the
+ * kernel's quotes a text of any length that user space chose (fs/exec.c, "process '...' launched").
+ */
+static enum kernel_log_verdict end_judge(const struct names *ours, const char *text)
+{
+	static const char said[] = ": attempt to access beyond end of device\\x0a";
+	const char *at = behind(text, "process '") ? NULL : strstr(text, said);
+	const char *name = at ? at + strlen(said) : NULL;
+
+	if (!name || !behind(name + strcspn(name, ":"), ": rw="))
+		return KERNEL_LOG_FINE;
+	return name_judge(ours, name, ":");
+}
 
 /* Who says "NAME: 12 callbacks suppressed" of lines like those above: the function that prints
  * them, or ext4's own name for it. Others (segfaults, the network) say it, too, and anybody can
@@ -70,12 +128,17 @@ static const char *const suppressed[] = {
 	"crypt_convert_block_aead", "EXT4-fs error", "EXT4-fs warning", "EXT4-fs",
 };
 
-/* dm-crypt's own line; others may quote such words. */
-static bool is_tampered(const char *text)
+/* drivers/md/dm-crypt.c, dm-integrity.c. A header that dm-crypt includes gives its lines another
+ * prefix. */
+static enum kernel_log_verdict mapper_judge(const char *text)
 {
-	const char *crypt = strstr(text, "device-mapper: crypt:");
+	const char *inner = behind(text, "trusted_key: ");
+	const char *crypt = behind(inner ? inner : text, "device-mapper: crypt: ");
 
-	return crypt && strstr(crypt, "INTEGRITY AEAD ERROR");
+	if (crypt)
+		return strstr(crypt, ": INTEGRITY AEAD ERROR, ") ? KERNEL_LOG_TAMPERED
+								 : KERNEL_LOG_ERROR;
+	return behind(text, "device-mapper: integrity: ") ? KERNEL_LOG_ERROR : KERNEL_LOG_FINE;
 }
 
 static bool is_suppressed(const char *text)
@@ -88,24 +151,17 @@ static bool is_suppressed(const char *text)
 	return false;
 }
 
-static enum kernel_log_verdict text_judge(const char *text, const char *disk, const char *integrity,
-					  const char *crypt)
+static enum kernel_log_verdict text_judge(const char *text, const struct names *ours)
 {
-	enum kernel_log_verdict r = KERNEL_LOG_FINE;
+	enum kernel_log_verdict r = mapper_judge(text);
 
-	if (is_tampered(text))
-		return KERNEL_LOG_TAMPERED;
-	if (is_suppressed(text))
-		return KERNEL_LOG_ERROR;
-	for (size_t i = 0; i < TL_ARRAY_SIZE(signs); i++) {
-		if (!strstr(text, signs[i].text))
-			continue;
-		if (!signs[i].needs_name || names_device(text, disk) ||
-		    names_device(text, integrity) || names_device(text, crypt))
-			return signs[i].verdict;
-		r = KERNEL_LOG_FOREIGN;
-	}
-	return r;
+	if (r == KERNEL_LOG_FINE && is_suppressed(text))
+		r = KERNEL_LOG_ERROR;
+	if (r == KERNEL_LOG_FINE)
+		r = named_judge(ours, text);
+	if (r == KERNEL_LOG_FINE)
+		r = request_judge(ours, text);
+	return r == KERNEL_LOG_FINE ? end_judge(ours, text) : r;
 }
 
 bool kernel_log_may_hide(struct kernel_log_burst *b, uint64_t at_us)
@@ -122,6 +178,7 @@ bool kernel_log_may_hide(struct kernel_log_burst *b, uint64_t at_us)
 int kernel_log_judge(const char *record, const char *disk, const char *integrity, const char *crypt,
 		     uint64_t *ret_seq, uint64_t *ret_us)
 {
+	const struct names ours = { { disk, integrity, crypt } };
 	uint64_t priority, seq, us;
 	const char *rest = number_read(record, ',', &priority);
 	const char *text;
@@ -135,7 +192,7 @@ int kernel_log_judge(const char *record, const char *disk, const char *integrity
 	*ret_us = us;
 	if (priority >> 3 != FACILITY_KERN)
 		return KERNEL_LOG_FINE;
-	return (int)text_judge(text + 1, disk, integrity, crypt);
+	return (int)text_judge(text + 1, &ours);
 }
 
 /* The number of the record that holds @line. -ENOENT: it isn't there. */

@@ -413,6 +413,31 @@ static void lines_of_the_kernel_are_judged(void **state)
 		{ "4,12,99,-;INTEGRITY AEAD ERROR, sector 8\n", KERNEL_LOG_FINE },
 		{ "6,12,99,-;cat: attempt to access beyond end of device\\x0avda: rw=0, sector=8\n",
 		  KERNEL_LOG_ERROR },
+		{ "6,12,99,-;cat: attempt to access beyond end of device\\x0avdb: rw=0, sector=8\n",
+		  KERNEL_LOG_FOREIGN },
+		/* What the kernel quotes of names that a workload chose. */
+		{ "4,12,99,-;process '/device-mapper: crypt: dm-0: INTEGRITY AEAD ERROR, ' "
+		  "launched "
+		  "'x' with NULL argv: empty string added\n",
+		  KERNEL_LOG_FINE },
+		{ "4,12,99,-;process '/: attempt to access beyond end of device\\x0avda: rw=0' "
+		  "launched\n",
+		  KERNEL_LOG_FINE },
+		{ "4,12,99,-;process '/I/O error, dev vda, sector 8' launched 'x'\n",
+		  KERNEL_LOG_FINE },
+		{ "6,12,99,-; error, dev vda[77]: segfault at 0 ip 0\n", KERNEL_LOG_FINE },
+		{ "6,12,99,-;device-mapper: [77]: segfault at 0 ip 0\n", KERNEL_LOG_FINE },
+		{ "6,12,99,-;EXT4-fs: 1 cal[7]: segfault at 0\n", KERNEL_LOG_FINE },
+		/* A directory that a workload has filled. */
+		{ "4,12,99,-;EXT4-fs warning (device dm-1): ext4_dx_add_entry:2492: Directory "
+		  "(ino: 2) "
+		  "index full, reach max htree level :2\n",
+		  KERNEL_LOG_FINE },
+		{ "3,12,99,-;EXT4-fs (dm-1): Delayed block allocation failed for inode 7\n",
+		  KERNEL_LOG_ERROR },
+		{ "3,12,99,-;device-mapper: crypt: dm-0: INTEGRITY AEAD ERROR, sector 8\n",
+		  KERNEL_LOG_TAMPERED },
+		{ "3,12,99,-;device-mapper: crypt: unknown target parameter\n", KERNEL_LOG_ERROR },
 		{ "3,12,99,-;I/O error, dev vdab, sector 2048\n", KERNEL_LOG_FOREIGN },
 		{ "3,12,99,-;I/O error, dev vdb, sector 2048\n", KERNEL_LOG_FOREIGN },
 		{ "3,12,99,-;Buffer I/O error on dev dm-1, logical block 7, lost async page "
