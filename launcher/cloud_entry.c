@@ -14,7 +14,8 @@
 #include <teelaunch/str.h>
 
 /* As the reference's entries are named, so that filters stay. */
-#define LOG_NAME "confidential-space-launcher"
+#define LOG_NAME    "confidential-space-launcher"
+#define REQUEST_END "]}"
 /* Every reader of JSON takes it exactly: below 2^53. */
 #define NUMBER_MAX UINT64_C(999999999999999)
 #define KEY_CHARS  "abcdefghijklmnopqrstuvwxyz0123456789_"
@@ -173,6 +174,8 @@ int cloud_entry_append(const struct cloud_place *place, const struct cloud_stamp
 		r = tl_buf_append_str(b, ",");
 	if (r == 0)
 		r = entry_append(place, stamp, payload, n, b);
+	if (r == 0 && b->len_bytes + strlen(REQUEST_END) > b->max_bytes)
+		r = -ENOBUFS;
 	if (r < 0 && b->data) {
 		b->len_bytes = before;
 		b->data[before] = '\0';
@@ -182,5 +185,5 @@ int cloud_entry_append(const struct cloud_place *place, const struct cloud_stamp
 
 int cloud_request_end(struct tl_buf *b)
 {
-	return tl_buf_append_str(b, "]}");
+	return tl_buf_append_str(b, REQUEST_END);
 }

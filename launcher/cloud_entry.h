@@ -44,7 +44,8 @@ int cloud_request_begin(const struct cloud_place *place, struct tl_buf *b);
 /**
  * @payload  a JSON object of @n bytes; gets "_HOSTNAME" as first member
  * @is_first in this request
- * 0, -ENOBUFS, -ENOMEM or -EINVAL for what is no object; @b is unchanged on failure.
+ * Leaves room for the end of the request. 0, -ENOBUFS, -ENOMEM or -EINVAL for what is no object; @b
+ * is unchanged on failure.
  */
 int cloud_entry_append(const struct cloud_place *place, const struct cloud_stamp *stamp,
 		       const char *payload, size_t n, bool is_first, struct tl_buf *b);

@@ -172,11 +172,12 @@ static int post(struct cloud_log *c, const struct tl_buf *body, struct tl_error 
 	return r < 0 ? r : response.status;
 }
 
-/* As many as fit. *@ret_n: how many of the queue's first are in it, also those that can't be sent.
- * Entries are only taken away by this thread, so the queue's first ones stay while the lock is
- * open. */
+/* As many as fit. *@ret_n: how many of the queue's first are in it, those that can't be written
+ * counted by
+ * *@ret_bad. Entries are only taken away by this thread, so the queue's first ones stay while the
+ * lock is open. */
 static int batch_build(struct cloud_log *c, const struct cloud_place *place, struct tl_buf *b,
-		       size_t *ret_n)
+		       size_t *ret_n, size_t *ret_bad)
 {
 	int r = cloud_request_begin(place, b);
 	bool is_first = true;
@@ -185,24 +186,26 @@ static int batch_build(struct cloud_log *c, const struct cloud_place *place, str
 	pthread_mutex_lock(&c->lock);
 	e = c->first;
 	pthread_mutex_unlock(&c->lock);
-	for (*ret_n = 0; r == 0 && e; (*ret_n)++) {
-		r = cloud_entry_append(place, &e->stamp, e->payload, e->n, is_first, b);
-		if (r == -ENOBUFS && !is_first)
+	for (*ret_n = 0, *ret_bad = 0; r == 0 && e; (*ret_n)++) {
+		int appended = cloud_entry_append(place, &e->stamp, e->payload, e->n, is_first, b);
+
+		if (appended == -ENOBUFS && !is_first)
 			break;
-		is_first = is_first && r < 0;
-		r = 0;
+		*ret_bad += appended < 0;
+		is_first = is_first && appended < 0;
 		pthread_mutex_lock(&c->lock);
 		e = e->next;
 		pthread_mutex_unlock(&c->lock);
 	}
-	if (r == 0 || r == -ENOBUFS)
-		r = cloud_request_end(b);
-	return r;
+	return r < 0 ? r : cloud_request_end(b);
 }
 
-static void batch_forget(struct cloud_log *c, size_t n, bool is_written)
+/* The queue's first @n, of which @written were. */
+static void batch_forget(struct cloud_log *c, size_t n, size_t written)
 {
 	pthread_mutex_lock(&c->lock);
+	c->counts.written += written;
+	c->counts.dropped -= written;
 	for (; n > 0 && c->first; n--) {
 		struct entry *e = c->first;
 
@@ -210,10 +213,7 @@ static void batch_forget(struct cloud_log *c, size_t n, bool is_written)
 		if (!c->first)
 			c->last = &c->first;
 		c->queued_bytes -= entry_bytes(e->n);
-		if (is_written)
-			c->counts.written++;
-		else
-			c->counts.dropped++;
+		c->counts.dropped++;
 		free(e);
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -245,21 +245,21 @@ static int batch_write(struct cloud_log *c)
 	auto_buf struct tl_buf body = { 0 };
 	struct cloud_place place = { 0 };
 	struct tl_error err = { 0 };
-	size_t n = 0;
+	size_t n = 0, bad = 0;
 	int r = place_find(c, &place, &err);
 
 	tl_buf_init(&body, CLOUD_BATCH_BYTES_MAX);
 	if (r == 0)
-		r = batch_build(c, &place, &body, &n);
+		r = batch_build(c, &place, &body, &n, &bad);
 	if (r == 0)
 		r = post(c, &body, &err);
 	health_note(c, r, &err);
 	if (r >= 200 && r <= 299)
-		return batch_forget(c, n, true), 0;
+		return batch_forget(c, n, n - bad), 0;
 	/* 400: this very batch is refused, so another try would be, too. Rights can be given later.
 	 */
 	if (r == 400 || r == 413)
-		return batch_forget(c, n, false), 0;
+		return batch_forget(c, n, 0), 0;
 	return -EAGAIN;
 }
 
@@ -298,6 +298,7 @@ static void *writer_main(void *arg)
 						   .attempts_max = UINT32_MAX };
 	struct cloud_log *c = arg;
 	unsigned int attempt = 1;
+	bool is_last = false;
 
 	while (wait_for_news(c) && !tl_cancel_is_requested(c->quit)) {
 		uint64_t wait_ms = BATCH_PAUSE_MS;
@@ -308,15 +309,17 @@ static void *writer_main(void *arg)
 		} else {
 			(void)tl_backoff_next(&backoff, ++attempt, tl_clock_random(), &wait_ms);
 		}
-		if (tl_cancel_sleep(c->closing, wait_ms) && attempt > 1)
+		/* One try more when the end has come, for a service that is well again. */
+		if (is_last && attempt > 1)
 			break;
+		is_last = tl_cancel_sleep(c->closing, wait_ms);
 	}
 	return NULL;
 }
 
 static struct cloud_log *cloud_log_free(struct cloud_log *c)
 {
-	batch_forget(c, SIZE_MAX, false);
+	batch_forget(c, SIZE_MAX, 0);
 	tl_http_free(c->http);
 	metadata_close(c->metadata);
 	tl_cancel_free(c->quit);
@@ -363,7 +366,7 @@ struct cloud_log *cloud_log_close(struct cloud_log *c, struct cloud_log_counts *
 	if (!c)
 		return NULL;
 	pthread_mutex_lock(&c->lock);
-	grace_ms = c->is_well ? CLOUD_LOG_FLUSH_MS : CLOUD_LOG_FLUSH_MS / 10;
+	grace_ms = c->is_well || !c->counts.failures ? CLOUD_LOG_FLUSH_MS : CLOUD_LOG_FLUSH_MS / 10;
 	tl_cancel_request(c->closing);
 	pthread_cond_signal(&c->news);
 	pthread_mutex_unlock(&c->lock);
@@ -375,7 +378,7 @@ struct cloud_log *cloud_log_close(struct cloud_log *c, struct cloud_log_counts *
 		tl_cancel_request(c->quit);
 		pthread_join(c->thread, NULL);
 	}
-	batch_forget(c, SIZE_MAX, false);
+	batch_forget(c, SIZE_MAX, 0);
 	*ret = c->counts;
 	return cloud_log_free(c);
 }

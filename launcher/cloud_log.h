@@ -42,8 +42,9 @@ void cloud_log_object(struct cloud_log *c, int level, const char *object, size_t
 void cloud_log_records(void *c, int level, const char *lines, size_t n);
 
 /**
- * Write what is left, end the thread, free. A service that took the last request gets
- * CLOUD_LOG_FLUSH_MS; another one, a tenth of it. NULL is fine; always returns NULL.
+ * Write what is left, end the thread, free. A service that took the last request, or that was not
+ * asked yet, gets CLOUD_LOG_FLUSH_MS; one that failed, one more try within a tenth of it. NULL is
+ * fine; always returns NULL.
  */
 #define CLOUD_LOG_FLUSH_MS 5000
 struct cloud_log *cloud_log_close(struct cloud_log *c, struct cloud_log_counts *ret);

@@ -75,8 +75,8 @@ class CloudLog(launch_case.LaunchCase):
         self.assertEqual(report, json.loads(parts.read(os.path.join(launch.state, "report.json"))))
         # Every line of the log of this launch, but the one that tells of the end of the way.
         events = [line.split("event=")[1].split()[0] for line in launch.console.splitlines() if " event=" in line]
-        self.assertEqual([e["jsonPayload"]["event"] for e in entries if "event" in e["jsonPayload"]],
-                         [e for e in events if e != "cloud_log.end"])
+        self.assertEqual(sorted(e["jsonPayload"]["event"] for e in entries if "event" in e["jsonPayload"]),
+                         sorted(e for e in events if e != "cloud_log.end"))
         self.assertRegex(launch.console, r"event=cloud_log.end written=\d+ dropped=0 failures=0")
         self.assertNotIn(SECRET, json.dumps(self.bodies))
         self.assertNotIn(metadata.ACCESS_TOKEN, json.dumps(self.bodies) + launch.console + launch.stderr)
@@ -114,7 +114,7 @@ class CloudLog(launch_case.LaunchCase):
                 launch = self.launch(url, "exit=0")
                 self.assert_end(launch, 0, "success")
                 self.note("%-12s %.2f s (without: %.2f s)", name, launch.took_s, usual)
-                self.assertLess(launch.took_s, usual + 8)  # a request that is waited for takes 10
+                self.assertLess(launch.took_s, usual + 15)  # five of them by design: the last words
                 self.assertEqual(launch.console.count("event=cloud_log.failing"), 1)
                 self.assertRegex(launch.console, r"event=cloud_log.end written=0 dropped=[1-9]\d* failures=[1-9]")
         self.assertEqual(untrusted.requests, [])

@@ -127,6 +127,26 @@ static void an_entry_that_does_not_fit_changes_nothing(void **state)
 	assert_int_equal(strlen(tl_buf_str(&b)), before);
 }
 
+/* Whatever the entries' lengths, what was appended can be ended: else the same batch would be built
+ * for ever. */
+static void a_full_request_always_has_room_for_its_end(void **state)
+{
+	const struct cloud_place place = { "p", "1", "vm", "z" };
+	const struct cloud_stamp stamp = { .severity = "ERROR" };
+
+	(void)state;
+	for (size_t max = 300; max < 700; max++) {
+		auto_buf struct tl_buf b = { 0 };
+		bool is_first = true;
+
+		tl_buf_init(&b, max);
+		assert_int_equal(cloud_request_begin(&place, &b), 0);
+		while (cloud_entry_append(&place, &stamp, "{\"a\":1}", 7, is_first, &b) == 0)
+			is_first = false;
+		assert_int_equal(cloud_request_end(&b), 0);
+	}
+}
+
 static void levels_are_severities(void **state)
 {
 	(void)state;
@@ -146,6 +166,7 @@ int main(void)
 		cmocka_unit_test(a_line_that_was_cut_or_is_none_loses_no_message),
 		cmocka_unit_test(a_request_is_one_document_with_escaped_metadata),
 		cmocka_unit_test(an_entry_that_does_not_fit_changes_nothing),
+		cmocka_unit_test(a_full_request_always_has_room_for_its_end),
 		cmocka_unit_test(levels_are_severities),
 	};
 
