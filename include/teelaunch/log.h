@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <syslog.h>
 
@@ -19,6 +20,14 @@ void tl_log_set_level(int level);
 /** Also write every line to @fd (borrowed; -1 = none). A console that blocks or fails loses lines,
  * counted. */
 void tl_log_set_console(int fd);
+/**
+ * Whoever else writes to the console writes whole lines between these two, so that no line stands
+ * in another one. _begin: true if a writer before could not finish its line; it wants a line feed
+ * first. _end: whether this one could not. Hold it for one line, and no longer than a sink's
+ * patience.
+ */
+bool tl_log_console_begin(void);
+void tl_log_console_end(bool is_torn);
 /**
  * Also give every line to @line: without time and level, escaped, and cut. It must not block, and
  * may be called from any thread; not any more once this was called with NULL.

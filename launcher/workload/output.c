@@ -106,6 +106,7 @@ int output_open(const struct output_config *config, struct output **ret, struct 
 	for (int i = 0; i < STREAMS; i++)
 		o->streams[i].fd = -1;
 	sink_open(&o->console, config->console_fd, !config->is_console_raw);
+	o->console.is_console = true;
 	sink_open(&o->streams[STDOUT].json, config->stdout_fd, true);
 	sink_open(&o->streams[STDERR].json, config->stderr_fd, true);
 	o->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -5,12 +5,14 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
+#include <teelaunch/log.h>
 
 #include "sink.h"
 
@@ -90,12 +92,44 @@ static size_t write_bounded(struct sink *s, const char *data, size_t n)
 	return done;
 }
 
+/* One line, between those of others. */
+static void console_write(struct sink *s, const char *line, size_t n)
+{
+	bool is_torn = tl_log_console_begin();
+	size_t done = 0;
+
+	if (is_torn && write_bounded(s, "\n", 1) == 1)
+		is_torn = false;
+	if (!is_torn) {
+		done = write_bounded(s, line, n);
+		is_torn = done > 0 && done < n;
+	}
+	tl_log_console_end(is_torn);
+	s->dropped_bytes += n - done;
+}
+
+static void console_lines_write(struct sink *s, const char *data, size_t n)
+{
+	while (n > 0) {
+		const char *end = memchr(data, '\n', n);
+		size_t line_n = end ? (size_t)(end - data) + 1 : n;
+
+		console_write(s, data, line_n);
+		data += line_n;
+		n -= line_n;
+	}
+}
+
 void sink_write(struct sink *s, const void *data, size_t n)
 {
 	size_t done;
 
 	if (s->fd < 0 || n == 0)
 		return;
+	if (s->is_console && s->is_records) {
+		console_lines_write(s, data, n);
+		return;
+	}
 	if (s->is_torn && write_bounded(s, "\n", 1) == 1)
 		s->is_torn = false;
 	done = s->is_torn ? 0 : write_bounded(s, data, n);

@@ -19,6 +19,7 @@ struct sink {
 	bool is_records; /* lines: a record that was cut is ended before the next */
 	bool is_stuck;
 	bool is_torn;
+	bool is_console; /* of the log, too: each line is written while nobody else writes there */
 	uint64_t dropped_bytes;
 };
 

@@ -24,6 +24,14 @@
 static atomic_int log_level = LOG_INFO;
 static atomic_int console_fd = -1;
 static atomic_ulong dropped;
+/* Who writes a line to the console, in turns: a workload that writes all the time keeps nobody
+ * waiting for more than a line. */
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t turn;
+	uint64_t next, now;
+	bool is_torn; /* the last line has no end */
+} console_turns = { .lock = PTHREAD_MUTEX_INITIALIZER, .turn = PTHREAD_COND_INITIALIZER };
 /* Held while the sink is called, so that it isn't afterwards. */
 static pthread_rwlock_t sink_lock = PTHREAD_RWLOCK_INITIALIZER;
 static void (*sink_line)(void *ctx, int level, const char *event, const char *text);
@@ -66,9 +74,10 @@ static const char *level_name(int level)
  * A sink that nobody reads must not stop the launch: wait a little, then drop. poll() promises no
  * more than PIPE_BUF bytes, so a longer line goes in pieces, each of which is waited for.
  */
-static int write_bounded(int fd, const char *data, size_t n)
+static int write_bounded(int fd, const char *data, size_t n, size_t *ret_done)
 {
 	uint64_t until_ms = tl_clock_mono_ms() + SINK_WAIT_MS;
+	size_t all = n;
 
 	while (n) {
 		struct pollfd p = { .fd = fd, .events = POLLOUT };
@@ -83,9 +92,58 @@ static int write_bounded(int fd, const char *data, size_t n)
 		if (w > 0) {
 			data += w;
 			n -= (size_t)w;
+			*ret_done = all - n;
 		}
 	}
 	return 0;
+}
+
+bool tl_log_console_begin(void)
+{
+	uint64_t mine;
+	bool is_torn;
+
+	pthread_mutex_lock(&console_turns.lock);
+	mine = console_turns.next++;
+	while (console_turns.now != mine)
+		pthread_cond_wait(&console_turns.turn, &console_turns.lock);
+	is_torn = console_turns.is_torn;
+	pthread_mutex_unlock(&console_turns.lock);
+	return is_torn;
+}
+
+void tl_log_console_end(bool is_torn)
+{
+	pthread_mutex_lock(&console_turns.lock);
+	console_turns.is_torn = is_torn;
+	console_turns.now++;
+	pthread_cond_broadcast(&console_turns.turn);
+	pthread_mutex_unlock(&console_turns.lock);
+}
+
+static int console_write(int fd, const char *line, size_t n)
+{
+	bool is_torn = tl_log_console_begin();
+	size_t done = 0;
+	int r = is_torn ? write_bounded(fd, "\n", 1, &done) : 0;
+
+	if (r == 0) {
+		done = 0;
+		r = write_bounded(fd, line, n, &done);
+		is_torn = done > 0 && done < n;
+	}
+	tl_log_console_end(is_torn);
+	return r;
+}
+
+static int line_write(int fd, const char *line, size_t n)
+{
+	size_t done = 0;
+	int r = fd == console_fd ? console_write(fd, line, n) : write_bounded(fd, line, n, &done);
+
+	if (r < 0)
+		dropped++;
+	return r < 0 ? -EIO : 0;
 }
 
 static int write_line(int fd, const struct iovec *iov, int n)
@@ -97,18 +155,12 @@ static int write_line(int fd, const struct iovec *iov, int n)
 		memcpy(line + len, iov[i].iov_base, iov[i].iov_len);
 		len += iov[i].iov_len;
 	}
-	if (write_bounded(fd, line, len) == 0)
-		return 0;
-	dropped++;
-	return -EIO;
+	return line_write(fd, line, len);
 }
 
 int tl_log_raw(int fd, const char *line, size_t n)
 {
-	if (write_bounded(fd, line, n) == 0)
-		return 0;
-	dropped++;
-	return -EIO;
+	return line_write(fd, line, n);
 }
 
 const char *tl_log_quote(const char *s, char *buf, size_t cap_bytes)

@@ -39,6 +39,7 @@ PURE = {
 STATE = {
     "tl_io log_level": "set once by main; a log call must not need a context",
     "tl_io console_fd": "set once by main, beside the level",
+    "tl_io console_turns": "lines of the log and of the workload stand on one console",
     "tl_io sink_lock": "over the next two, which any thread's log call reads",
     "tl_io sink_line": "set once by the launch, beside the console",
     "tl_io sink_ctx": "the same",

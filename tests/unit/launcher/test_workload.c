@@ -2,21 +2,26 @@
 /* What of the workload needs no containerd: its sinks, its pipes, what its end means. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
+#include <teelaunch/log.h>
+#include <teelaunch/str.h>
 
 #include "launcher/workload/output.h"
 #include "launcher/workload/rootfs.h"
@@ -209,6 +214,89 @@ static void output_is_relayed_to_its_end_and_the_pipes_go(void **state)
 	relay_check(false, "workload: one\nworkload: two\n");
 }
 
+static atomic_bool is_logging = true;
+
+static void *log_all_the_time(void *arg)
+{
+	(void)arg;
+	while (atomic_load(&is_logging)) {
+		tl_log_event(LOG_INFO, "from.the.log", "word=%d", 7);
+		tl_clock_sleep_ms(1);
+	}
+	return NULL;
+}
+
+/* A reader of a terminal that is slower than its writers; keeps what it read. */
+struct reader {
+	int fd;
+	char text[4 * 1024 * 1024];
+	size_t n;
+};
+
+static void *read_slowly(void *arg)
+{
+	struct reader *r = arg;
+	ssize_t n;
+
+	while (r->n < sizeof(r->text) &&
+	       (n = read(r->fd, r->text + r->n, r->n % 7 ? 701 : 4001)) > 0) {
+		r->n += (size_t)n;
+		if (r->n % 5 == 0)
+			tl_clock_sleep_ms(1);
+	}
+	return NULL;
+}
+
+/* The workload's long lines and the log's, on one terminal, which takes long ones in pieces. */
+static void lines_of_workload_and_log_do_not_tear_one_another(void **state)
+{
+	static struct reader r;
+	char line[9000], *rest = r.text, *at;
+	int slave, ours = 0, theirs = 0;
+	struct sink sink;
+	pthread_t thread, logger;
+	struct termios raw;
+
+	(void)state;
+	r.fd = posix_openpt(O_RDWR | O_NOCTTY);
+	assert_true(r.fd >= 0 && grantpt(r.fd) == 0 && unlockpt(r.fd) == 0);
+	slave = open(ptsname(r.fd), O_RDWR | O_NOCTTY | O_NONBLOCK);
+	assert_true(slave >= 0 && tcgetattr(slave, &raw) == 0);
+	cfmakeraw(&raw);
+	assert_int_equal(tcsetattr(slave, TCSANOW, &raw), 0);
+	sink_open(&sink, slave, true);
+	sink.is_console = true;
+	tl_log_set_console(slave);
+	assert_int_equal(pthread_create(&thread, NULL, read_slowly, &r), 0);
+	memset(line, 'x', sizeof(line));
+	memcpy(line, OUTPUT_PREFIX, strlen(OUTPUT_PREFIX));
+	line[sizeof(line) - 1] = '\n';
+	assert_int_equal(pthread_create(&logger, NULL, log_all_the_time, NULL), 0);
+	for (int i = 0; i < 100; i++)
+		sink_write(&sink, line, sizeof(line));
+	atomic_store(&is_logging, false);
+	pthread_join(logger, NULL);
+	tl_clock_sleep_ms(300); /* for the reader */
+	tl_log_set_console(-1);
+	sink_close(&sink);
+	close(slave);
+	pthread_join(thread, NULL);
+	close(r.fd);
+	while ((at = strsep(&rest, "\n"))) {
+		if (!*at)
+			continue; /* the end of a line that was torn */
+		if (tl_str_starts_with(at, OUTPUT_PREFIX)) {
+			assert_null(strstr(at, "time="));
+			theirs++;
+		} else {
+			assert_true(tl_str_starts_with(at, "time="));
+			assert_non_null(strstr(at, "event=from.the.log"));
+			ours++;
+		}
+	}
+	assert_true(ours > 20 && theirs > 20);
+}
+
 static void output_that_never_ends_is_cut_at_the_deadline(void **state)
 {
 	char dir[] = "/tmp/tl-output-XXXXXX";
@@ -315,6 +403,7 @@ int main(void)
 		cmocka_unit_test(a_full_pipe_costs_one_wait_and_then_drops),
 		cmocka_unit_test(a_socket_nobody_reads_and_a_closed_pipe_only_drop),
 		cmocka_unit_test(output_is_relayed_to_its_end_and_the_pipes_go),
+		cmocka_unit_test(lines_of_workload_and_log_do_not_tear_one_another),
 		cmocka_unit_test(output_that_never_ends_is_cut_at_the_deadline),
 		cmocka_unit_test(pipes_that_cannot_be_made_leave_nothing),
 		cmocka_unit_test(a_file_system_that_is_not_understood_is_no_user),
