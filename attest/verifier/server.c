@@ -26,12 +26,14 @@ struct server {
 	struct links *links;
 	void (*handle)(void *ctx, const struct api_request *req, struct api_reply *ret);
 	void *ctx;
+	_Atomic size_t bodies_bytes; /* of all requests under way */
 };
 
 /* One request under way. */
 struct exchange {
 	struct tl_buf body;
 	struct tl_deadline deadline;
+	size_t counted_bytes; /* in the server's bodies_bytes */
 	bool is_too_large;
 };
 
@@ -120,24 +122,24 @@ static enum MHD_Result reply_send(struct MHD_Connection *c, const struct api_rep
 	return r;
 }
 
-static enum MHD_Result refuse_send(struct MHD_Connection *c)
+static enum MHD_Result refuse_send(struct MHD_Connection *c, size_t most)
 {
 	auto_api_reply struct api_reply reply = { 0 };
 	struct tl_error err = { 0 };
 
-	(void)tl_fail(&err, TL_E_VERIFY_TOO_LARGE, EFBIG, "the body is larger than %d bytes",
-		      REQUEST_BODY_MAX);
+	(void)tl_fail(&err, TL_E_VERIFY_TOO_LARGE, EFBIG, "the body is larger than %zu bytes",
+		      most);
 	api_fail(&err, &reply);
 	return reply_send(c, &reply);
 }
 
 /* True if the request says itself that it will be too large: then its body isn't waited for. */
-static bool is_announced_too_large(struct MHD_Connection *c)
+static bool is_announced_too_large(struct MHD_Connection *c, size_t most)
 {
 	const char *text = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Length");
 	uint64_t n;
 
-	return text && tl_str_parse_u64(text, REQUEST_BODY_MAX, &n) < 0;
+	return text && tl_str_parse_u64(text, most, &n) < 0;
 }
 
 static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char *key,
@@ -159,31 +161,52 @@ static bool has_two_lengths(struct MHD_Connection *c)
 	return n > 1;
 }
 
-static enum MHD_Result request_begin(struct MHD_Connection *c, void **ret)
+/* Only evidence is long, and it goes to two methods. */
+static size_t most_of(const char *url)
 {
+	return tl_str_ends_with(url, ":verifyAttestation") ||
+			       tl_str_ends_with(url, ":verifyConfidentialSpace")
+		       ? REQUEST_BODY_MAX
+		       : SERVER_SMALL_BODY_MAX;
+}
+
+static enum MHD_Result request_begin(struct MHD_Connection *c, const char *url, void **ret)
+{
+	size_t most = most_of(url);
 	struct exchange *x;
 
 	if (has_two_lengths(c))
 		return MHD_NO; /* ends the connection: where the next request begins is unknown */
-	if (is_announced_too_large(c))
-		return refuse_send(c);
+	if (is_announced_too_large(c, most))
+		return refuse_send(c, most);
 	x = calloc(1, sizeof(*x));
 	if (!x)
 		return MHD_NO;
-	tl_buf_init(&x->body, REQUEST_BODY_MAX);
+	tl_buf_init(&x->body, most);
 	x->deadline = tl_deadline_in(tl_clock_mono_ms(), SERVER_REQUEST_S * UINT64_C(1000));
 	*ret = x;
 	return MHD_YES;
 }
 
-static enum MHD_Result request_take(struct exchange *x, const char *data, size_t *n)
+/* What is held for all requests, in round numbers: the buffer grows by doubling. */
+static void bodies_count(struct server *s, struct exchange *x)
 {
-	if (tl_deadline_is_past(x->deadline, tl_clock_mono_ms()))
+	s->bodies_bytes += x->body.cap_bytes;
+	s->bodies_bytes -= x->counted_bytes;
+	x->counted_bytes = x->body.cap_bytes;
+}
+
+static enum MHD_Result request_take(struct server *s, struct exchange *x, const char *data,
+				    size_t *n)
+{
+	if (tl_deadline_is_past(x->deadline, tl_clock_mono_ms()) ||
+	    s->bodies_bytes > SERVER_BODIES_MAX)
 		return MHD_NO;
 	if (!x->is_too_large && tl_buf_append(&x->body, data, *n) < 0) {
 		x->is_too_large = true;
 		tl_buf_done(&x->body);
 	}
+	bodies_count(s, x);
 	*n = 0;
 	return MHD_YES;
 }
@@ -199,11 +222,11 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const cha
 
 	(void)version;
 	if (!x)
-		return request_begin(c, state);
+		return request_begin(c, url, state);
 	if (*data_n)
-		return request_take(x, data, data_n);
+		return request_take(s, x, data, data_n);
 	if (x->is_too_large)
-		return refuse_send(c);
+		return refuse_send(c, most_of(url));
 	req.authorization = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization");
 	req.body = x->body.data ? (const void *)x->body.data : "";
 	req.body_n = x->body.len_bytes;
@@ -219,8 +242,10 @@ static void on_completed(void *ctx, struct MHD_Connection *c, void **state,
 
 	(void)why;
 	links_renew(((struct server *)ctx)->links, c);
-	if (x)
+	if (x) {
 		tl_buf_done(&x->body);
+		bodies_count(ctx, x);
+	}
 	free(x);
 	*state = NULL;
 }

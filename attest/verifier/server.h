@@ -2,9 +2,10 @@
 /*
  * HTTP over TLS: the only user of libmicrohttpd. Some threads, non-blocking sockets; a connection
  * stays with its thread.
- * Limits: body REQUEST_BODY_MAX, header and line 32 KiB, SERVER_CONNECTIONS_MAX connections,
- * SERVER_IDLE_S of silence, SERVER_REQUEST_S for one request's body, and links.h for all of a
- * request. TLS 1.2 is the least.
+ * Limits: body REQUEST_BODY_MAX, SERVER_SMALL_BODY_MAX where no evidence goes, SERVER_BODIES_MAX
+ * for all bodies that are under way together (one more ends its connection), header and line 32
+ * KiB, SERVER_CONNECTIONS_MAX connections, SERVER_IDLE_S of silence, SERVER_REQUEST_S for one
+ * request's body, and links.h for all of a request. TLS 1.2 is the least.
  */
 #pragma once
 
@@ -18,6 +19,8 @@
 #define SERVER_CONNECTIONS_MAX 256
 #define SERVER_HEADER_MAX      (32 * 1024)
 #define SERVER_IDLE_S          30
+#define SERVER_SMALL_BODY_MAX  (64 * 1024)
+#define SERVER_BODIES_MAX      (256 * 1024 * 1024)
 #define SERVER_REQUEST_S       60
 
 /**

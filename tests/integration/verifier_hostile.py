@@ -137,6 +137,33 @@ class Hostile(unittest.TestCase):
             c.close()
             self.assertLess(resident() - before, 32 << 20, head)
 
+    def test_many_bodies_that_stop_short_of_their_end_take_bounded_memory(self):
+        """Nobody has said yet who they are, and 140 of them would be a gigabyte."""
+        before, held = resident(), []
+        body = b" " * 65536
+        try:
+            for _ in range(60):
+                c = connect()
+                held.append(c)
+                c.settimeout(5)
+                try:
+                    c.sendall(b"POST /v1/x:verifyConfidentialSpace HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (8 << 20))
+                    for _ in range(127):
+                        c.sendall(body)
+                except (OSError, ssl.SSLError):
+                    pass
+            self.assertLess(resident() - before, 400 << 20)
+        finally:
+            for c in held:
+                c.close()
+
+    def test_a_long_body_where_no_evidence_goes_is_not_taken(self):
+        for where in ("/nowhere", verifier.LOCATION + "/challenges"):
+            c = connect()
+            c.sendall(("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (where, 65537)).encode())
+            self.assertEqual(answer(c), [413])
+            c.close()
+
     def test_headers_without_end(self):
         before = resident()
         for line in (b"X: " + b"y" * 65536, b"X: y\r\n" * 20000, b"GET /" + b"a" * 65536):
