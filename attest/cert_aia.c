@@ -16,11 +16,21 @@
 OPENSSL_AUTO(AUTHORITY_INFO_ACCESS, access_info, AUTHORITY_INFO_ACCESS_free)
 #define auto_access_info __attribute__((cleanup(access_info_freep)))
 
+/* Else OpenSSL asks a person on the terminal. */
+static int no_password(char *buf, int size, int rwflag, void *ctx)
+{
+	(void)buf;
+	(void)size;
+	(void)rwflag;
+	(void)ctx;
+	return -1;
+}
+
 static X509 *parse_pem(const void *bytes, size_t n)
 {
 	auto_bio BIO *bio = BIO_new_mem_buf(bytes, (int)n);
-	auto_x509 X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-	auto_x509 X509 *another = cert ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	auto_x509 X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, no_password, NULL) : NULL;
+	auto_x509 X509 *another = cert ? PEM_read_bio_X509(bio, NULL, no_password, NULL) : NULL;
 
 	return another ? NULL : take_ptr(cert);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
@@ -92,7 +93,10 @@ static bool is_known(const struct walk *w, const X509 *cert)
 static int issuer_check(const struct walk *w, X509 *cert, const char *url, struct tl_error *err)
 {
 	EVP_PKEY *key = X509_get0_pubkey(cert);
-	bool is_issuer = key && X509_verify(w->certs[w->n - 1], key) == 1;
+	X509 *below = w->certs[w->n - 1];
+	/* The name, too: whoever answers over plain http could put the key under another one. */
+	bool is_issuer =
+		key && X509_verify(below, key) == 1 && X509_check_issued(cert, below) == X509_V_OK;
 
 	ERR_clear_error();
 	if (!is_issuer)

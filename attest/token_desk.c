@@ -44,7 +44,8 @@ struct token_desk {
 	struct lane lanes[LANES];
 	bool is_stopping;
 	struct token_shares shares;
-	uint64_t closed_until_ms; /* the verifier asked for patience */
+	/* Each verifier asks for patience for itself. By enum token_work. */
+	uint64_t closed_until_ms[TOKEN_WORK_EVIDENCE];
 	struct token_reply *kept; /* the default token; NULL: none */
 	uint64_t kept_until_ms;
 	struct tl_token_counts counts;
@@ -136,15 +137,16 @@ static void waiters_answer(struct desk_waiter *w, struct token_reply *reply)
 
 /* --- lanes ---------------------------------------------------------------------------------- */
 
-static void outcome_keep(struct token_desk *d, struct token_reply *reply, uint64_t keep_ms,
-			 uint64_t retry_after_ms)
+/* @retry_after_ms: after a failure of the verifier that does @work */
+static void outcome_keep(struct token_desk *d, enum token_work work, struct token_reply *reply,
+			 uint64_t keep_ms, uint64_t retry_after_ms)
 {
 	uint64_t now_ms = tl_clock_mono_ms();
 
-	if (retry_after_ms) {
+	if (retry_after_ms && work < TOKEN_WORK_EVIDENCE) {
 		if (retry_after_ms > CLOSED_MAX_MS)
 			retry_after_ms = CLOSED_MAX_MS;
-		d->closed_until_ms = now_ms + retry_after_ms;
+		d->closed_until_ms[work] = now_ms + retry_after_ms;
 	}
 	if (keep_ms) {
 		token_reply_unref(d->kept);
@@ -176,7 +178,7 @@ static void job_do(struct lane *lane, bool is_stopping)
 	pthread_mutex_lock(&d->lock);
 	lane->is_busy = false;
 	lane->first = job->next;
-	outcome_keep(d, reply, keep_ms, retry_after_ms);
+	outcome_keep(d, job->ask.work, reply, keep_ms, r < 0 ? retry_after_ms : 0);
 	pthread_mutex_unlock(&d->lock);
 	if (reply && job->ask.work == TOKEN_WORK_EVIDENCE)
 		reply->gauge = &d->evidence_out;
@@ -313,8 +315,8 @@ static int afford(struct token_desk *d, const struct token_ask *ask,
 			       "%d different tokens are asked for at the same time; that is the "
 			       "limit",
 			       DESK_TOKENS_MAX);
-	if (now_ms < d->closed_until_ms) {
-		*ret_wait_ms = d->closed_until_ms - now_ms;
+	if (now_ms < d->closed_until_ms[ask->work]) {
+		*ret_wait_ms = d->closed_until_ms[ask->work] - now_ms;
 		return tl_fail(err, TL_E_TOKEN_RATE, EAGAIN,
 			       "the verifier asks to come back later");
 	}
