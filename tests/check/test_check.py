@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -56,6 +57,11 @@ class Judging(unittest.TestCase):
         self.assertEqual(results.reasons(""), [])
 
 
+def environment(pid):
+    with open("/proc/%d/environ" % pid, "rb") as f:
+        return f.read()
+
+
 class Leftovers(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -65,6 +71,9 @@ class Leftovers(unittest.TestCase):
 
     def test_a_process_left_running_is_found_and_ended(self):
         child = subprocess.Popen(["sleep", "600"], env=self.watch.environment())
+        self.addCleanup(child.kill)
+        while not environment(child.pid):  # exec has begun when Popen returns, and isn't through yet
+            time.sleep(0.01)
         self.assertIn("sleep 600", "\n".join(self.watch.processes(0.2)))
         self.assertEqual(child.wait(10), -9)
         self.assertEqual(self.watch.processes(0.2), [])
