@@ -415,19 +415,6 @@ static void lines_of_the_kernel_are_judged(void **state)
 		  KERNEL_LOG_ERROR },
 		{ "6,12,99,-;cat: attempt to access beyond end of device\\x0avdb: rw=0, sector=8\n",
 		  KERNEL_LOG_FOREIGN },
-		/* What the kernel quotes of names that a workload chose. */
-		{ "4,12,99,-;process '/device-mapper: crypt: dm-0: INTEGRITY AEAD ERROR, ' "
-		  "launched "
-		  "'x' with NULL argv: empty string added\n",
-		  KERNEL_LOG_FINE },
-		{ "4,12,99,-;process '/: attempt to access beyond end of device\\x0avda: rw=0' "
-		  "launched\n",
-		  KERNEL_LOG_FINE },
-		{ "4,12,99,-;process '/I/O error, dev vda, sector 8' launched 'x'\n",
-		  KERNEL_LOG_FINE },
-		{ "6,12,99,-; error, dev vda[77]: segfault at 0 ip 0\n", KERNEL_LOG_FINE },
-		{ "6,12,99,-;device-mapper: [77]: segfault at 0 ip 0\n", KERNEL_LOG_FINE },
-		{ "6,12,99,-;EXT4-fs: 1 cal[7]: segfault at 0\n", KERNEL_LOG_FINE },
 		/* A directory that a workload has filled. */
 		{ "4,12,99,-;EXT4-fs warning (device dm-1): ext4_dx_add_entry:2492: Directory "
 		  "(ino: 2) "
@@ -475,6 +462,30 @@ static void lines_of_the_kernel_are_judged(void **state)
 	}
 }
 
+/* What the kernel quotes of names that a workload chose. */
+static void names_of_a_workloads_choice_raise_no_alarm(void **state)
+{
+	static const char *const records[] = {
+		"4,12,99,-;process '/device-mapper: crypt: dm-0: INTEGRITY AEAD ERROR, ' "
+		"launched "
+		"'x' with NULL argv: empty string added\n",
+		"4,12,99,-;process '/: attempt to access beyond end of device\\x0avda: rw=0' "
+		"launched\n",
+		"4,12,99,-;process '/I/O error, dev vda, sector 8' launched 'x'\n",
+		"6,12,99,-; error, dev vda[77]: segfault at 0 ip 0\n",
+		"6,12,99,-;device-mapper: [77]: segfault at 0 ip 0\n",
+		"6,12,99,-;EXT4-fs: 1 cal[7]: segfault at 0\n",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < TL_ARRAY_SIZE(records); i++) {
+		uint64_t seq, us;
+
+		assert_int_equal(kernel_log_judge(records[i], "vda", "dm-0", "dm-1", &seq, &us),
+				 KERNEL_LOG_FINE);
+	}
+}
+
 /* Ten lines within five seconds, of whatever disk, and the eleventh isn't printed. */
 static void a_burst_of_foreign_lines_may_hide_ours(void **state)
 {
@@ -505,6 +516,7 @@ int main(void)
 		cmocka_unit_test(mounts_are_where_and_as_they_were_made),
 		cmocka_unit_test(swap_must_be_off),
 		cmocka_unit_test(lines_of_the_kernel_are_judged),
+		cmocka_unit_test(names_of_a_workloads_choice_raise_no_alarm),
 		cmocka_unit_test(a_burst_of_foreign_lines_may_hide_ours),
 	};
 
