@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <teelaunch/cleanup.h>
+#include <teelaunch/image_ref.h>
 
 /*
  * Members are written in the order of their names, by hand: the order is the format. @r keeps the
@@ -76,6 +77,22 @@ static void put_texts(struct writer *w, const struct tl_strv *texts)
 	put(w, "]");
 }
 
+/* The record is shown to whoever sees a token: credentials in a name, which don't belong there,
+ * aren't. */
+static void put_references(struct writer *w, const struct tl_strv *texts)
+{
+	put(w, "[");
+	for (size_t i = 0; i < texts->n; i++) {
+		auto_free char *shown = tl_image_ref_shown(texts->items[i]);
+
+		if (w->r == 0 && !shown)
+			w->r = -ENOMEM;
+		put(w, i ? "," : "");
+		put_text(w, shown);
+	}
+	put(w, "]");
+}
+
 static void put_mounts(struct writer *w, const struct tl_mounts *mounts)
 {
 	static const char *const options[] = { TL_MOUNT_OPTIONS };
@@ -119,7 +136,7 @@ static void put_operator(struct writer *w, const struct tl_launch_spec *spec)
 	put(w, ",\"mounts\":");
 	put_mounts(w, &spec->mounts);
 	put(w, ",\"signed_image_repos\":");
-	put_texts(w, &spec->signed_image_repos);
+	put_references(w, &spec->signed_image_repos);
 	put(w, ",\"token_refresh\":");
 	put_bool(w, !spec->is_gca_refresh_disabled);
 	put(w, "}");

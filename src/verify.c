@@ -100,8 +100,16 @@ const char *verify_unchecked(const struct verify *v, size_t i)
 		  !v->expect.prediction },
 		{ "what the launch record says: it didn't come with the evidence (fields=...,"
 		  "launchRecordLog), and no prediction has its register",
-		  v->is_record_missing &&
+		  v->evidence_path && v->is_record_missing &&
 			  !json_is_object(json_object_get(v->expect.prediction, "pcr15")) },
+		{ "what the launch record says (mounts, capabilities, disk, options of the unit): "
+		  "the "
+		  "token has none",
+		  v->token_path && v->is_record_missing },
+		{ "what the prediction leaves open: see its holes",
+		  json_array_size(json_object_get(v->expect.prediction, "holes")) > 0 },
+		{ "secboot, swname and iss: hold them against what you want yourself",
+		  v->token_path },
 		{ "which VM image booted: no measurements of one are given with --expect",
 		  v->evidence_path && !v->expect.images.n },
 		{ "whom the token is for: --audience is not given", v->token_path && !v->audience },

@@ -39,7 +39,8 @@ struct verify {
 
 	struct verify_expect expect;
 	json_t *claims; /* what the evidence or token says; good only if nothing was refused */
-	bool is_record_missing; /* there is one, but it didn't come with the evidence */
+	bool is_record_missing; /* nothing says what it is, though there is one or one is predicted
+				 */
 	struct refusals refusals;
 };
 
@@ -59,9 +60,15 @@ void verify_expect_done(struct verify_expect *e);
  */
 void verify_expect_container(const struct verify_expect *e, const json_t *container,
 			     struct refusals *refusals);
-/** Hold submods.launch_record against the prediction, if both are known. */
-void verify_expect_record(const struct verify_expect *e, const json_t *submods,
+/**
+ * Hold submods.launch_record against the prediction, if both are known. False: the prediction has
+ * one, and it is not known what was found.
+ */
+bool verify_expect_record(const struct verify_expect *e, const json_t *submods,
 			  struct refusals *refusals);
+/** Hold dbgstat, production or debug, against the prediction's launch record. */
+void verify_expect_mode(const struct verify_expect *e, const json_t *claims,
+			struct refusals *refusals);
 /** The quoted PCRs 13 and 15 of each bank. */
 void verify_expect_registers(const struct verify_expect *e, const struct verify_request *request,
 			     struct refusals *refusals);

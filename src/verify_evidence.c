@@ -160,7 +160,10 @@ static int subject_judge(struct verify *v, struct subject *s, struct ak_anchors 
 	v->claims = claims_of(&ev);
 	v->is_record_missing = !ev.record && is_record_measured(s->socket.request);
 	verify_expect_registers(&v->expect, s->socket.request, &v->refusals);
-	verify_expect_record(&v->expect, json_object_get(v->claims, "submods"), &v->refusals);
+	if (!verify_expect_record(&v->expect, json_object_get(v->claims, "submods"), &v->refusals))
+		v->is_record_missing = true;
+	if (v->claims)
+		verify_expect_mode(&v->expect, v->claims, &v->refusals);
 	verify_expect_container(&v->expect,
 				json_object_get(json_object_get(v->claims, "submods"), "container"),
 				&v->refusals);

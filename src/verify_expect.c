@@ -205,16 +205,58 @@ static void record_compare(json_t *expected, json_t *found, bool is_open, struct
 	}
 }
 
-void verify_expect_record(const struct verify_expect *e, const json_t *submods,
+/* What only the record has that was found. */
+static void record_surplus(const json_t *expected, json_t *found, struct refusals *refusals)
+{
+	const char *name, *part;
+	json_t *value, *inner;
+
+	json_object_foreach(found, name, value)
+	{
+		json_t *other = json_object_get(expected, name);
+
+		if (!other && strcmp(name, "known") != 0)
+			difference_add(name, "", NULL, value, refusals);
+		if (!json_is_object(value) || !json_is_object(other))
+			continue;
+		json_object_foreach(value, part, inner)
+		{
+			if (!json_object_get(other, part))
+				difference_add(name, part, NULL, inner, refusals);
+		}
+	}
+}
+
+void verify_expect_mode(const struct verify_expect *e, const json_t *claims,
+			struct refusals *refusals)
+{
+	const json_t *hardened =
+		json_object_get(json_object_get(e->prediction, "launch_record"), "hardened");
+	json_t *found = json_object_get(claims, "dbgstat");
+
+	if (!json_is_boolean(hardened))
+		return;
+	if (!json_is_string(found) || (strcmp(json_string_value(found), "disabled-since-boot") ==
+				       0) != json_is_true(hardened)) {
+		json_auto_t *expected =
+			json_string(json_is_true(hardened) ? "disabled-since-boot" : "enabled");
+
+		difference_add("dbgstat", "", expected, found, refusals);
+	}
+}
+
+bool verify_expect_record(const struct verify_expect *e, const json_t *submods,
 			  struct refusals *refusals)
 {
 	json_t *expected = json_object_get(e->prediction, "launch_record");
 	json_t *found = json_object_get(submods, "launch_record");
 
-	if (!expected || !found)
-		return;
+	if (!expected)
+		return true;
 	if (!json_is_true(json_object_get(found, "known")))
-		return; /* this evidence came without it; its register is compared */
+		return false; /* Google's tokens have none; in evidence its register is compared */
 	record_compare(expected, found, json_is_null(json_object_get(e->prediction, "pcr15")),
 		       refusals);
+	record_surplus(expected, found, refusals);
+	return true;
 }

@@ -98,7 +98,8 @@ int verify_token(struct verify *v, struct tl_error *err)
 	if (r < 0)
 		return r;
 	submods = json_object_get(v->claims, "submods");
-	verify_expect_record(&v->expect, submods, &v->refusals);
+	v->is_record_missing = !verify_expect_record(&v->expect, submods, &v->refusals);
+	verify_expect_mode(&v->expect, v->claims, &v->refusals);
 	verify_expect_container(&v->expect, json_object_get(submods, "container"), &v->refusals);
 	return 0;
 }

@@ -219,7 +219,10 @@ class Retried(Service):
         for name, token in hostile.items():
             with self.subTest(name):
                 self.faults["verify"] = [says(json.dumps({"attestationToken": token}))] * 99
-                got = self.attest("--budget", "200")
+                for budget_ms in (200, 2000, 10000):  # on a busy machine an attempt can end at the deadline
+                    got = self.attest("--budget", str(budget_ms))
+                    if got.get("code") != "TL_E_NET_TIMEOUT":
+                        break
                 self.assertLess(got["r"], 0)
                 self.assertIn(got["code"], ("TL_E_TOKEN_MALFORMED", "TL_E_TOKEN_EXPIRED",
                                             "TL_E_VERIFIER_RESPONSE", "TL_E_NET_TOO_LARGE"))

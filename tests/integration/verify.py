@@ -363,8 +363,31 @@ class Tokens(TokenCase):
             self.assertEqual(token_check.check(token(kid), World.jwks)["iss"], ISSUER)
         self.verify(token(aud=["x", "https://reader.example"]))
         document = self.judged("--token", path("input"), "--jwks", path("jwks"))
-        self.assertEqual(len(document["unchecked"]), 2)
+        self.assertEqual(len(document["unchecked"]), 3)
         self.verify(token(header={"kid": None}), jwks={"keys": [jwk("r")]})
+
+    def test_a_debug_machine_or_a_surplus_in_the_record_is_not_what_was_predicted(self):
+        predicted = {"schema": "teelaunch.measure/1", "pcr13": None, "pcr15": None, "holes": ["tags"],
+                     "launch_record": {"hardened": True, "disk": {"mode": "protected"}, "operator": {"a": 1}},
+                     "claims": {"submods": {"container": {"image_reference": "x"}}}}
+        options = ["--token", path("input"), "--jwks", path("jwks"), "--expect", self.file(predicted, "expect")]
+
+        def judge(dbgstat, change, codes):
+            record = json.loads(json.dumps(dict(predicted["launch_record"], known=True)))
+            change(record)
+            self.file(token(dbgstat=dbgstat, submods={"container": {"image_reference": "x"},
+                                                      "launch_record": record}))
+            return self.judged(*options, codes=codes)
+        self.verify(token())  # writes the keys
+        production = "disabled-since-boot"
+        got = judge(production, lambda r: None, [])
+        self.assertIn("what the prediction leaves open: see its holes", got["unchecked"])
+        judge("enabled", lambda r: None, ["TL1032"])
+        judge(None, lambda r: None, ["TL1032"])
+        judge(production, lambda r: r["operator"].update(privileged=True), ["TL1032"])
+        judge(production, lambda r: r.update(more=1), ["TL1032"])
+        got = judge(production, lambda r: (r.clear(), r.update(known=False)), [])
+        self.assertTrue([u for u in got["unchecked"] if "launch record" in u])
 
     def test_another_key_or_algorithm(self):
         public = ev.read(World.keys["r"][1] + ".pub")

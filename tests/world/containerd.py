@@ -187,10 +187,8 @@ class Containerd:
             raise parts.Failure("'%s' is too long for a socket; choose a shorter folder" % self.socket)
         os.makedirs(self.root, exist_ok=True)
         snapshotter, made = self.choose_snapshotter(), []
-        for path in (SHIM_DIR,):
-            if not os.path.isdir(path):
-                os.makedirs(path)
-                made.append(path)
+        # It stays: another world may have begun to use it, and its removal would take that one's mounts away.
+        os.makedirs(SHIM_DIR, exist_ok=True)
         for path, text in (("/etc/hosts", "127.0.0.1 localhost\n"), ("/etc/resolv.conf", "")):
             if not os.path.exists(path):  # a tree fresh from debootstrap; containers get a view of it
                 parts.write(path, text)
