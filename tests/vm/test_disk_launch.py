@@ -22,7 +22,7 @@ RUN = "GCE_METADATA_HOST=127.0.0.1:8080 teelaunchd run --root any --firewall off
 
 def boot(g, tags="memory"):
     g.start()
-    g.check("ip link set lo up; (while :; do sleep 1000; done | nc -l -p 8080 >/dev/null 2>&1) &")
+    g.check("ip link set lo up; nc -ll -p 8080 -e /usr/bin/sleep 1000 >/dev/null 2>&1 &")
     set_up(g, tags)
 
 
