@@ -109,9 +109,8 @@ static void restart_delay_find(struct launch *l, enum tl_outcome outcome)
 	if (tl_tpm_reset_count(l->options->tcti, &resets, &err) < 0)
 		tl_log_event(LOG_WARNING, "restart.uncounted", "code=%s msg='%s'",
 			     tl_catalogue_find(err.code)->id, TL_Q(err.msg));
-	delay_ms = tl_restart_delay_ms(outcome, tl_clock_mono_ms(), resets, tl_clock_random());
-	if (delay_ms > l->options->restart_delay_max_ms)
-		delay_ms = l->options->restart_delay_max_ms;
+	delay_ms = tl_restart_delay_ms(outcome, tl_clock_mono_ms(), resets,
+				       l->options->restart_delay_max_ms, tl_clock_random());
 	l->report.restart_delay_ms = delay_ms;
 	if (delay_ms)
 		tl_log_event(

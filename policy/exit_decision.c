@@ -47,7 +47,7 @@ struct tl_exit_decision tl_exit_decide(enum tl_outcome outcome, enum tl_restart_
 #define DOUBLINGS_MAX  8 /* 2 s, eight times doubled, is beyond the limit */
 
 uint64_t tl_restart_delay_ms(enum tl_outcome outcome, uint64_t uptime_ms, uint32_t resets,
-			     uint64_t random)
+			     uint64_t max_ms, uint64_t random)
 {
 	uint64_t delay_ms;
 
@@ -58,8 +58,10 @@ uint64_t tl_restart_delay_ms(enum tl_outcome outcome, uint64_t uptime_ms, uint32
 		return 0;
 	resets -= FREE_RESTARTS;
 	delay_ms = FIRST_DELAY_MS << (resets < DOUBLINGS_MAX ? resets : DOUBLINGS_MAX);
-	if (delay_ms > TL_RESTART_DELAY_MAX_MS)
-		delay_ms = TL_RESTART_DELAY_MAX_MS;
+	if (max_ms > TL_RESTART_DELAY_MAX_MS)
+		max_ms = TL_RESTART_DELAY_MAX_MS;
+	if (delay_ms > max_ms)
+		delay_ms = max_ms;
 	return delay_ms / 2 + random % (delay_ms / 2 + 1);
 }
 

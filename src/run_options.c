@@ -17,46 +17,30 @@
 /* The trust store of a distribution has some 200 KiB. */
 #define ROOTS_BYTES_MAX (4 * 1024 * 1024)
 
-static int parse_disk(const char *value, void *field)
+/* @words ends with NULL. */
+static int parse_one_of(const char *const *words, const char *value, void *field)
 {
-	if (strcmp(value, "protected") != 0 && strcmp(value, "unprotected") != 0)
-		return -EINVAL;
-	*(const char **)field = value;
-	return 0;
+	for (; *words; words++) {
+		if (strcmp(value, *words) == 0) {
+			*(const char **)field = value;
+			return 0;
+		}
+	}
+	return -EINVAL;
 }
 
-static int parse_root(const char *value, void *field)
-{
-	if (strcmp(value, "verity") != 0 && strcmp(value, "any") != 0)
-		return -EINVAL;
-	*(const char **)field = value;
-	return 0;
-}
+#define PARSE_ONE_OF(name, ...)                                                                    \
+	static int name(const char *value, void *field)                                            \
+	{                                                                                          \
+		static const char *const words[] = { __VA_ARGS__, NULL };                          \
+		return parse_one_of(words, value, field);                                          \
+	}
 
-static int parse_firewall(const char *value, void *field)
-{
-	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
-		return -EINVAL;
-	*(const char **)field = value;
-	return 0;
-}
-
-static int parse_console_output(const char *value, void *field)
-{
-	if (strcmp(value, "lines") != 0 && strcmp(value, "raw") != 0)
-		return -EINVAL;
-	*(const char **)field = value;
-	return 0;
-}
-
-static int parse_api(const char *value, void *field)
-{
-	if (strcmp(value, "verifyConfidentialSpace") != 0 &&
-	    strcmp(value, "verifyAttestation") != 0)
-		return -EINVAL;
-	*(const char **)field = value;
-	return 0;
-}
+PARSE_ONE_OF(parse_disk, "protected", "unprotected")
+PARSE_ONE_OF(parse_root, "verity", "any")
+PARSE_ONE_OF(parse_firewall, "on", "off")
+PARSE_ONE_OF(parse_console_output, "lines", "raw")
+PARSE_ONE_OF(parse_api, "verifyConfidentialSpace", "verifyAttestation")
 
 static int parse_https(const char *value, void *field)
 {

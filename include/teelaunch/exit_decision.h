@@ -50,11 +50,12 @@ struct tl_exit_decision tl_exit_decide(enum tl_outcome outcome, enum tl_restart_
  *
  * @uptime_ms  since the machine's start
  * @resets     how often it was reset before; UINT32_MAX: unknown, counts as seven
+ * @max_ms     instead of TL_RESTART_DELAY_MAX_MS, if it is less
  * @random     uniform over uint64_t
  * Pure.
  */
 uint64_t tl_restart_delay_ms(enum tl_outcome outcome, uint64_t uptime_ms, uint32_t resets,
-			     uint64_t random);
+			     uint64_t max_ms, uint64_t random);
 
 /** The outcome that a failure of this class is. */
 enum tl_outcome tl_outcome_of_class(enum tl_class class);

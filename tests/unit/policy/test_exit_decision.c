@@ -153,21 +153,31 @@ static void quick_failures_restart_ever_more_slowly(void **state)
 
 	(void)state;
 	for (uint32_t resets = 0; resets < TL_ARRAY_SIZE(most_ms); resets++) {
-		assert_int_equal(tl_restart_delay_ms(TL_OUTCOME_RETRY, 0, resets, 0),
+		assert_int_equal(tl_restart_delay_ms(TL_OUTCOME_RETRY, 0, resets, UINT64_MAX, 0),
 				 most_ms[resets] / 2);
 		for (uint64_t random = 0; random < 1000; random++) {
 			uint64_t ms = tl_restart_delay_ms(TL_OUTCOME_WORKLOAD, 1000, resets,
-							  random * 0x9e3779b97f4a7c15);
+							  UINT64_MAX, random * 0x9e3779b97f4a7c15);
 
 			assert_in_range(ms, most_ms[resets] / 2, most_ms[resets]);
 		}
 	}
-	assert_int_equal(tl_restart_delay_ms(TL_OUTCOME_RETRY, 0, UINT32_MAX - 1, 150000), 300000);
+	assert_int_equal(
+		tl_restart_delay_ms(TL_OUTCOME_RETRY, 0, UINT32_MAX - 1, UINT64_MAX, 150000),
+		300000);
 	/* Unknown: as many as make half a minute. */
-	assert_int_equal(tl_restart_delay_ms(TL_OUTCOME_RETRY, 0, UINT32_MAX, 0), 16000);
-	assert_int_equal(tl_restart_delay_ms(TL_OUTCOME_SUCCESS, 0, 100, 7), 0);
-	assert_int_equal(tl_restart_delay_ms(TL_OUTCOME_WORKLOAD, TL_RESTART_QUICK_MS, 100, 7), 0);
-	assert_true(tl_restart_delay_ms(TL_OUTCOME_WORKLOAD, TL_RESTART_QUICK_MS - 1, 100, 7) > 0);
+	assert_int_equal(tl_restart_delay_ms(TL_OUTCOME_RETRY, 0, UINT32_MAX, UINT64_MAX, 0),
+			 16000);
+	assert_int_equal(tl_restart_delay_ms(TL_OUTCOME_SUCCESS, 0, 100, UINT64_MAX, 7), 0);
+	assert_int_equal(
+		tl_restart_delay_ms(TL_OUTCOME_WORKLOAD, TL_RESTART_QUICK_MS, 100, UINT64_MAX, 7),
+		0);
+	assert_true(tl_restart_delay_ms(TL_OUTCOME_WORKLOAD, TL_RESTART_QUICK_MS - 1, 100,
+					UINT64_MAX, 7) > 0);
+	/* A shorter limit is spread, too: a fleet doesn't come back in step. */
+	assert_int_equal(tl_restart_delay_ms(TL_OUTCOME_RETRY, 0, 100, 60000, 0), 30000);
+	assert_int_equal(tl_restart_delay_ms(TL_OUTCOME_RETRY, 0, 100, 60000, 30000), 60000);
+	assert_int_equal(tl_restart_delay_ms(TL_OUTCOME_RETRY, 0, 100, 0, 7), 0);
 }
 
 int main(void)
