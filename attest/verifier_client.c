@@ -152,9 +152,18 @@ static bool plan_retry(struct tl_deadline deadline, unsigned int next, uint64_t 
 	return true;
 }
 
+/* An attempt that the budget cut short says nothing of the service; the one before does. */
+static bool is_cut_by(struct tl_deadline deadline, const struct tl_error *err)
+{
+	return err->code == TL_E_NET_TIMEOUT && !tl_deadline_left_ms(deadline, tl_clock_mono_ms());
+}
+
 static int attest_until(struct tl_verifier *v, const struct verifier_attempt *a,
 			struct tl_attest_result *ret, struct tl_error *err)
 {
+	struct tl_error cause = { 0 };
+	int cause_r = 0;
+
 	for (unsigned int attempt = 1;; attempt++) {
 		uint64_t retry_after_ms = 0, wait_ms;
 		int r = attempt_once(v, a, ret, &retry_after_ms, err);
@@ -165,9 +174,15 @@ static int attest_until(struct tl_verifier *v, const struct verifier_attempt *a,
 		}
 		if (!is_worth_a_retry(err))
 			return r;
-		if (!plan_retry(a->deadline, attempt + 1, retry_after_ms, &wait_ms))
-			return tl_wrap(err, r, "no token in %u attempts within %llu ms", attempt,
-				       (unsigned long long)v->budget_ms);
+		if (attempt == 1 || !is_cut_by(a->deadline, err)) {
+			cause = *err;
+			cause_r = r;
+		}
+		if (!plan_retry(a->deadline, attempt + 1, retry_after_ms, &wait_ms)) {
+			*err = cause;
+			return tl_wrap(err, cause_r, "no token in %u attempts within %llu ms",
+				       attempt, (unsigned long long)v->budget_ms);
+		}
 		if (tl_cancel_sleep(v->cancel, wait_ms))
 			return tl_fail(err, TL_E_INTERRUPTED, ECANCELED, "attestation cancelled");
 	}

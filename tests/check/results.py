@@ -13,14 +13,23 @@ PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 REASON = re.compile(r"^(?:FAIL|ERROR): .*|^\w*(?:Error|Exception|Failure): .*|^\[  FAILED  \].*|"
                     r"^.*error: Failure!.*|^.*ERROR: \w+Sanitizer.*|^\((?:failed|not run).*", re.M | re.I)
 REASONS_MAX, REASON_CHARS_MAX = 8, 200
+FIRST_CHARS_MAX = 4000
 
 # A program that reports success although it left something out.
 HIDDEN_SKIP = re.compile(r"^\[  SKIPPED \]|^OK \(.*skipped=", re.M)
 
 
+# What no second run makes good.
+FOR_GOOD = re.compile(r"\w+Sanitizer|^==\d+== |runtime error: |SEGV|SegFault|SIGABRT|Abort", re.M)
+
+
 class Result:
     def __init__(self, name, state, took_s, output):
         self.name, self.state, self.took_s, self.output = name, state, took_s, output
+        self.first = None  # output of the first run, if only the second one passed
+
+    def may_run_again(self):
+        return self.state == FAILED and not FOR_GOOD.search(self.output)
 
 
 class Results:
@@ -52,12 +61,25 @@ class Results:
             print("  %7.1f s  %s" % (r.took_s, r.name))
         for r in self.having(SKIPPED):
             print("\nskipped: %s\n  %s" % (r.name, r.output.strip().replace("\n", "\n  ")))
+        for r in self._all:
+            if r.first is not None:
+                print("\n==== UNSTEADY: %s passed only when it was run again, alone. The first run:\n%s" %
+                      (r.name, r.first.rstrip()[-FIRST_CHARS_MAX:]))
         if self.having(FAILED):
             print("\nwhat failed, in short:")
         for r in self.having(FAILED):
             print("  %s\n    %s" % (r.name, "\n    ".join(reasons(r.output))))
         for r in self.having(FAILED):
             print("\n==== FAILED: %s\n%s" % (r.name, r.output.rstrip()))
+
+    def second_run(self, failed, result):
+        """@result is what came of running @failed once more."""
+        with self._lock:
+            if result.state == PASSED:
+                failed.first, failed.state, failed.output = failed.output, PASSED, result.output
+                print("  unsteady: %s" % failed.name, flush=True)
+            else:
+                failed.output += "\n(run again, alone: failed, too)\n" + result.output
 
     def last_line(self):
         return ", ".join("%d %s" % (len(self.having(s)), s) for s in (PASSED, FAILED, SKIPPED))

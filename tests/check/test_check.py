@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The runner decides what counts as passed, so it is tested first."""
 
+import contextlib
+import io
 import os
 import struct
 import subprocess
@@ -55,6 +57,37 @@ class Judging(unittest.TestCase):
         self.assertEqual(results.reasons(said), ["FAIL: test_it (x.T)", "AssertionError: 1 != 2", "(failed)"])
         self.assertEqual(results.reasons("a\nand then it stopped\n"), ["and then it stopped"])
         self.assertEqual(results.reasons(""), [])
+
+
+class SecondRuns(unittest.TestCase):
+    def failed(self, output="AssertionError: 701 not less than 700"):
+        all_of_them = results.Results()
+        result = results.Result("release slow", results.FAILED, 1, output)
+        all_of_them.add(result)
+        return all_of_them, result
+
+    def test_a_second_run_that_passes_counts_and_the_first_is_told(self):
+        all_of_them, first = self.failed()
+        self.assertTrue(first.may_run_again())
+        all_of_them.second_run(first, results.Result(first.name, results.PASSED, 1, "fine"))
+        self.assertEqual(all_of_them.last_line(), "1 passed, 0 failed, 0 skipped")
+        told = io.StringIO()
+        with contextlib.redirect_stdout(told):
+            all_of_them.tell()
+        self.assertIn("UNSTEADY: release slow", told.getvalue())
+        self.assertIn("701 not less than 700", told.getvalue())
+
+    def test_a_second_run_that_fails_changes_nothing(self):
+        for state in (results.FAILED, results.SKIPPED):
+            all_of_them, first = self.failed()
+            all_of_them.second_run(first, results.Result(first.name, state, 1, "again"))
+            self.assertEqual(all_of_them.last_line(), "0 passed, 1 failed, 0 skipped")
+            self.assertIn("again", first.output)
+
+    def test_no_second_run_after_a_crash_or_a_finding(self):
+        for output in ("ERROR: AddressSanitizer: heap", "x.c:1: runtime error: overflow", "(SegFault)",
+                       "==12== Invalid read"):
+            self.assertFalse(self.failed(output)[1].may_run_again(), output)
 
 
 def environment(pid):

@@ -347,7 +347,7 @@ class Behaviour(Explain):
         start = time.monotonic()
         for _ in range(20):
             self.run_it({"tee-image-reference": IMAGE})
-        self.assertLess(time.monotonic() - start, 5)
+        self.assertLess(time.monotonic() - start, 20)
 
 
 class LayoutWriter(Explain):

@@ -405,7 +405,7 @@ class Interrupted(Case):
         began = time.monotonic()
         self.assert_fails("TL_E_NET_TIMEOUT", "retry", digest, "attempts",
                           options=("--stall-ms", "200"))
-        self.assertLess(time.monotonic() - began, 10)
+        self.assertLess(time.monotonic() - began, 20)
 
     def test_the_time_budget_ends_a_pull_that_crawls(self):
         _, digest, body = self.image()
@@ -419,7 +419,7 @@ class Interrupted(Case):
         self.hook_blob(digest, change)
         began = time.monotonic()
         self.assert_fails("TL_E_PULL_DEADLINE", "retry", options=("--pull-ms", "1500"))
-        self.assertLess(time.monotonic() - began, 5)
+        self.assertLess(time.monotonic() - began, 20)
 
     def test_cancelling_ends_it_soon_and_undoes_it(self):
         image, digest, body = self.image()
@@ -433,7 +433,7 @@ class Interrupted(Case):
         began = time.monotonic()
         self.assert_fails("TL_E_INTERRUPTED", "retry",
                           options=("--cancel-at-bytes", str(MIB), "--stall-ms", "30000"))
-        self.assertLess(time.monotonic() - began, 5)
+        self.assertLess(time.monotonic() - began, 20)
 
 
 class Containerd(Case):

@@ -277,7 +277,7 @@ class Statuses(Case):
         began = time.monotonic()
         got = self.assert_fails("TL_E_NET_TIMEOUT", "retry",
                                 options=("--stall-ms", "300", "--deadline-ms", "1000"))
-        self.assertLess(time.monotonic() - began, 5)
+        self.assertLess(time.monotonic() - began, 20)
         self.assertGreater(int(got["requests"]), 1)
 
     def test_an_unknown_authority_is_not_retried(self):

@@ -184,7 +184,7 @@ class Refused(Service):
                 self.assertEqual(server.requests, [])
 
     def attest_at(self, url):
-        return probe("--ca", self.ca, "--region", "US", "--key", KEY, "--budget", "300", "ita", url)[-1]
+        return probe("--ca", self.ca, "--region", "US", "--key", KEY, "--budget", "2000", "ita", url)[-1]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import email.utils
 import json
 import time
 
-from net_world import CANARY, Case, closed_port, main, probe, respond, wait_for_the_end
+from net_world import BUSY_MS, CANARY, Case, closed_port, main, probe, respond, wait_for_the_end
 
 LOCATION = "projects/proj-1/locations/us-central1"
 QUERY = "?%24alt=json%3Benum-encoding%3Dint"
@@ -175,7 +175,7 @@ class Retried(Service):
     def test_a_call_that_hangs_is_given_up_and_made_again(self):
         got = self.recovers("verify", hangs, options=("--try", "500"))
         self.assertGreaterEqual(got["took_ms"], 500)
-        self.assertLess(got["took_ms"], 2500)
+        self.assertLess(got["took_ms"], 2500 + BUSY_MS)
 
     def test_replies_that_cannot_be_read_are_asked_for_again(self):
         self.recovers("location", says("{}"), says('{"name":"projects/../x"}'))
@@ -272,7 +272,7 @@ class GivenUp(Service):
                           CANARY)
         self.fails(got, code, *words)
         self.assertEqual(got["class"], "retry")
-        self.assertLess(got["took_ms"], budget_ms + 300)
+        self.assertLess(got["took_ms"], budget_ms + BUSY_MS)
         self.assertNotIn("token", got)
         return got
 
@@ -287,15 +287,15 @@ class GivenUp(Service):
         self.gives_up(expired, "TL_E_TOKEN_EXPIRED", "clock")
 
     def test_a_retry_after_beyond_the_budget_ends_it_at_once(self):
-        got = self.gives_up(fails_with(429, Retry_After="60"), "TL_E_VERIFIER_BUSY")
-        self.assertLess(got["took_ms"], 500)
+        got = self.gives_up(fails_with(429, Retry_After="60"), "TL_E_VERIFIER_BUSY", budget_ms=20000)
+        self.assertLess(got["took_ms"], 10000)
         self.assertEqual(len(self.nonces), 1)
 
     def test_a_verifier_that_is_not_there(self):
         got, = probe("--ca", self.ca, "--budget", "1000", "attest",
                      "https://127.0.0.1:%d" % closed_port())
         self.fails(got, "TL_E_NET_CONNECT", "location")
-        self.assertLess(got["took_ms"], 1300)
+        self.assertLess(got["took_ms"], 1000 + BUSY_MS)
 
     def test_cancellation_ends_a_call_and_a_pause_at_once(self):
         self.faults["verify"] = [hangs]
@@ -312,7 +312,7 @@ class Refused(Service):
         self.fails(got, code, *words)
         self.assertEqual(got["class"], "denied")
         self.assertEqual(got["attempts"], 0)
-        self.assertLess(got["took_ms"], 500)
+        self.assertLess(got["took_ms"], 500 + BUSY_MS)
         return got
 
     def test_permanent_refusals_end_at_once_with_the_services_words(self):
@@ -346,7 +346,7 @@ class Refused(Service):
                      self.server.url)
         self.fails(got, "TL_E_NET_TLS_UNTRUSTED")
         self.assertEqual(got["class"], "denied")
-        self.assertLess(got["took_ms"], 500)
+        self.assertLess(got["took_ms"], 500 + BUSY_MS)
         self.assertEqual(self.server.requests, [])
 
     def test_options_that_cannot_be_used_are_refused_before_any_request(self):

@@ -74,7 +74,7 @@ class Exit(unittest.TestCase):
             self.assertEqual(manager.calls, [GET, method])
             self.assertIsNone(self.report())
             self.assertIn("event=exit end=exited status=%d mode=production" % status, self.console)
-            self.assertLess(self.took_s, 2)
+            self.assertLess(self.took_s, 10)
             manager.calls.clear()
             self.assertEqual(self.exit(ended, DEBUG), HELD, self.said)
             self.assertEqual(manager.calls, [])
@@ -117,7 +117,7 @@ class Exit(unittest.TestCase):
             self.assertEqual(self.exit(("exit-code", "exited", status)), end, self.said)
             self.assertIn("TL0907", self.console)
         self.assertEqual(self.exit(("signal", "killed", "KILL")), POWER_OFF, self.said)
-        self.assertLess(self.took_s, 3)
+        self.assertLess(self.took_s, 10)
 
     def test_without_a_manager_the_kernel_ends_the_machine(self):
         """TL_E_MANAGER"""

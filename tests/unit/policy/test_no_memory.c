@@ -254,9 +254,14 @@ static int call_disk_space(void)
 	return tl_disk_space_check(2, 1, &findings);
 }
 
+static char a_repo[] = "u:p@h.example/p";
+
 static int call_record(void)
 {
-	const struct tl_launch_spec spec = { .is_cgroup_ns = true };
+	char *repos[] = { a_repo, a_repo };
+	const struct tl_launch_spec spec = {
+		.is_cgroup_ns = true, .signed_image_repos = { repos, TL_ARRAY_SIZE(repos) }
+	};
 	const struct tl_launch_record_facts facts = { .spec = &spec };
 	auto_buf struct tl_buf text = { 0 };
 
