@@ -13,12 +13,13 @@
 #include <teelaunch/cleanup.h>
 #include <teelaunch/str.h>
 
+#include "log_fields.h"
+
 /* As the reference's entries are named, so that filters stay. */
 #define LOG_NAME    "confidential-space-launcher"
 #define REQUEST_END "]}"
 /* Every reader of JSON takes it exactly: below 2^53. */
 #define NUMBER_MAX UINT64_C(999999999999999)
-#define KEY_CHARS  "abcdefghijklmnopqrstuvwxyz0123456789_"
 
 const char *cloud_severity(int level)
 {
@@ -27,27 +28,6 @@ const char *cloud_severity(int level)
 	if (level == LOG_WARNING)
 		return "WARNING";
 	return level == LOG_DEBUG ? "DEBUG" : "INFO";
-}
-
-/* The value at @from: up to a space, or in quotes with ' and \ escaped. *@ret_end is behind it. */
-static char *value_copy(const char *from, const char **ret_end)
-{
-	bool is_quoted = *from == '\'';
-	char *value = malloc(strlen(from) + 1);
-	size_t n = 0;
-
-	if (!value)
-		return NULL;
-	if (is_quoted)
-		from++;
-	while (*from && *from != (is_quoted ? '\'' : ' ')) {
-		if (is_quoted && *from == '\\' && (from[1] == '\'' || from[1] == '\\'))
-			from++;
-		value[n++] = *from++;
-	}
-	value[n] = '\0';
-	*ret_end = from + (is_quoted && *from);
-	return value;
 }
 
 static json_t *value_json(const char *value)
@@ -59,26 +39,16 @@ static json_t *value_json(const char *value)
 	return json_string(value);
 }
 
-/* What isn't key=value, as the rest of a line that was cut, is in MESSAGE alone. */
 static int fields_add(json_t *payload, const char *text)
 {
-	while (*text) {
-		auto_free char *key = NULL;
-		auto_free char *value = NULL;
-		size_t key_n = strspn(text, KEY_CHARS);
+	struct log_field field;
+	int r = 0;
 
-		if (key_n == 0 || text[key_n] != '=') {
-			text += strcspn(text, " ");
-			text += *text == ' ';
-			continue;
-		}
-		key = strndup(text, key_n);
-		value = value_copy(text + key_n + 1, &text);
-		if (!key || !value || json_object_set_new(payload, key, value_json(value)) < 0)
-			return -ENOMEM;
-		text += *text == ' ';
+	while (r == 0 && (r = log_field_next(&text, &field)) > 0) {
+		r = json_object_set_new(payload, field.key, value_json(field.value));
+		free(field.value);
 	}
-	return 0;
+	return r;
 }
 
 char *cloud_payload_of_line(const char *event, const char *text)

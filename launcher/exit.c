@@ -15,6 +15,7 @@
 #include <teelaunch/exit_decision.h>
 #include <teelaunch/log.h>
 
+#include "journal.h"
 #include "machine.h"
 #include "manager.h"
 #include "report.h"
@@ -58,7 +59,7 @@ static bool is_debug(const char *cmdline_path)
 static void report_for_launcher(const struct exit_options *o, const struct tl_unit_end *end,
 				enum tl_vm_action action, int console_fd)
 {
-	const int fds[] = { STDERR_FILENO, console_fd };
+	const int fds[] = { o->journal ? -1 : STDERR_FILENO, console_fd };
 	struct tl_error err = { 0 };
 	struct report report = {
 		.result = tl_outcome_name(TL_OUTCOME_FATAL),
@@ -83,6 +84,10 @@ static void report_for_launcher(const struct exit_options *o, const struct tl_un
 	for (size_t i = 0; i < TL_ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)
 			(void)tl_log_raw(fds[i], line, strlen(line));
+	line[strlen(line) - 1] = '\0';
+	if (o->journal)
+		(void)journal_document(o->journal, LOG_ERR, "launch.report", line, "TL_REPORT",
+				       text, strlen(text));
 }
 
 /* Nothing is synced: the root is read-only, and the disk's key ends with the machine. */

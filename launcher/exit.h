@@ -17,6 +17,7 @@ struct exit_options {
 	/* How the launcher ended, in the manager's words ($MONITOR_SERVICE_RESULT and so on). */
 	const char *result, *code, *status;
 	const char *version, *commit;
+	struct journal *journal; /* borrowed; NULL: standard error leads somewhere else */
 };
 
 /**

@@ -16,6 +16,7 @@
 #include <teelaunch/log.h>
 #include <teelaunch/tpm_clock.h>
 
+#include "journal.h"
 #include "sequence.h"
 
 /* A sign of life for the service manager that often. */
@@ -35,10 +36,17 @@ static struct report_finding *findings_borrow(const struct tl_findings *f)
 	return list;
 }
 
-/* One write: the line must not be torn by somebody else's on the same console. */
-static void report_print(const struct launch *l, const char *text)
+static int report_level(const struct launch *l)
 {
-	const int fds[] = { STDERR_FILENO, l->console_fd };
+	return strcmp(l->report.result, "success") == 0 ? LOG_INFO : LOG_ERR;
+}
+
+/* One write: the line must not be torn by somebody else's on the same console. The journal has the
+ * whole document beside it. */
+static void report_print(const struct launch *l, const char *text, const char *full)
+{
+	struct journal *journal = l->options->journal;
+	const int fds[] = { journal ? -1 : STDERR_FILENO, l->console_fd };
 	auto_free char *line = NULL;
 
 	if (asprintf(&line, "%s%s\n", REPORT_PREFIX, text) < 0)
@@ -46,6 +54,10 @@ static void report_print(const struct launch *l, const char *text)
 	for (size_t i = 0; i < TL_ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)
 			(void)tl_log_raw(fds[i], line, strlen(line));
+	line[strlen(line) - 1] = '\0';
+	if (journal)
+		(void)journal_document(journal, report_level(l), "launch.report", line, "TL_REPORT",
+				       full, strlen(full));
 }
 
 /* The whole document, for whoever may look into the machine. Best effort: the console has the short
@@ -73,9 +85,7 @@ static void report_log(const struct launch *l, const char *text)
 		entry = NULL;
 		return;
 	}
-	cloud_log_object(l->cloud_log,
-			 strcmp(l->report.result, "success") == 0 ? LOG_INFO : LOG_ERR, entry,
-			 strlen(entry));
+	cloud_log_object(l->cloud_log, report_level(l), entry, strlen(entry));
 }
 
 static void report_emit(struct launch *l)
@@ -92,7 +102,7 @@ static void report_emit(struct launch *l)
 		report_log(l, full);
 	}
 	if (report_format(&l->report, REPORT_CONSOLE_MAX - sizeof(REPORT_PREFIX), &line) == 0)
-		report_print(l, line);
+		report_print(l, line, full ? full : line);
 	else
 		tl_log_event(LOG_ERR, "report.failed", "exit_code=%d", l->report.exit_code);
 }

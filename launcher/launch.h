@@ -49,6 +49,7 @@ struct launch_options {
 	const struct tl_record_option *unit;
 	size_t unit_n;
 	const char *version, *commit;
+	struct journal *journal; /* NULL: standard error leads somewhere else */
 };
 
 /**

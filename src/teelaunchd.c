@@ -12,6 +12,7 @@
 #include <teelaunch/cleanup.h>
 #include <teelaunch/log.h>
 
+#include "launcher/journal.h"
 #include "launcher/launch.h"
 #include "run_options.h"
 #include "teelaunchd_disk.h"
@@ -81,8 +82,10 @@ static int run(const struct verb *verb, int argc, char **argv)
 	a.launch.unit_n = record.n;
 	a.launch.version = TL_VERSION;
 	a.launch.commit = TL_COMMIT;
+	a.launch.journal = journal_attach();
 	process_harden();
 	code = launch(&a);
+	journal_detach(a.launch.journal);
 	run_arguments_done(&a);
 	return code;
 }

@@ -7,6 +7,7 @@
 #include <teelaunch/cleanup.h>
 
 #include "launcher/exit.h"
+#include "launcher/journal.h"
 #include "launcher/manager.h"
 #include "teelaunchd_options.h"
 
@@ -47,6 +48,7 @@ static int run(const struct verb *verb, int argc, char **argv)
 		.version = TL_VERSION,
 		.commit = TL_COMMIT,
 	};
+	int r;
 
 	if (options_parse(verb, &o, argc, argv) < 0)
 		return EXIT_USAGE;
@@ -60,8 +62,11 @@ static int run(const struct verb *verb, int argc, char **argv)
 			tl_catalogue_find(TL_E_USAGE)->id);
 		return EXIT_USAGE;
 	}
+	o.journal = journal_attach();
 	process_harden();
-	return exit_run(&o);
+	r = exit_run(&o);
+	journal_detach(o.journal);
+	return r;
 }
 
 const struct verb verb_exit = {

@@ -15,10 +15,12 @@
 /* A line is cut at this many bytes. */
 #define TL_LOG_LINE_MAX 4096
 
+/** "ERROR", "WARN", "INFO" or "DEBUG". */
+const char *tl_log_level_name(int level);
 /** Lines above this syslog level are dropped; default LOG_INFO. */
 void tl_log_set_level(int level);
-/** Also write every line to @fd (borrowed; -1 = none). A console that blocks or fails loses lines,
- * counted. */
+/** Also write every line to @fd (borrowed; -1 = none). A console that blocks for a second, or
+ * fails, loses lines, counted, and isn't waited for again until it takes one. */
 void tl_log_set_console(int fd);
 /**
  * Whoever else writes to the console writes whole lines between these two, so that no line stands
@@ -34,7 +36,13 @@ void tl_log_console_end(bool is_torn);
  */
 void tl_log_set_sink(void (*line)(void *ctx, int level, const char *event, const char *text),
 		     void *ctx);
-/** Lines that a sink did not take. */
+/**
+ * Give every line to @line in place of standard error: without time, escaped, and cut. It says
+ * whether it took it; one that it didn't is counted. The rest as tl_log_set_sink(): NULL ends it.
+ */
+void tl_log_set_journal(bool (*line)(void *ctx, int level, const char *event, const char *text),
+			void *ctx);
+/** Lines that one of the ways did not take. */
 unsigned long tl_log_dropped(void);
 
 /**
@@ -55,6 +63,6 @@ const char *tl_log_quote(const char *s, char *buf, size_t cap_bytes);
 
 /**
  * Write a finished line of ours (newline included) to @fd in one call; it is not escaped. A sink
- * that takes nothing for 100 ms loses it, counted. 0 or -EIO.
+ * that takes nothing for a second loses it, counted. 0 or -EIO.
  */
 int tl_log_raw(int fd, const char *line, size_t n);

@@ -18,8 +18,9 @@
 #include <teelaunch/clock.h>
 #include <teelaunch/str.h>
 
-/* How long a sink may block one line. */
-#define SINK_WAIT_MS 100
+/* How long a sink may block one line: a serial line of 115200 baud takes the longest one in less.
+ * One that took nothing for so long isn't waited for again until it takes something. */
+#define SINK_WAIT_MS 1000
 
 static atomic_int log_level = LOG_INFO;
 static atomic_int console_fd = -1;
@@ -32,10 +33,13 @@ static struct {
 	uint64_t next, now;
 	bool is_torn; /* the last line has no end */
 } console_turns = { .lock = PTHREAD_MUTEX_INITIALIZER, .turn = PTHREAD_COND_INITIALIZER };
-/* Held while the sink is called, so that it isn't afterwards. */
+static atomic_bool is_console_stuck, is_stderr_stuck;
+/* Held while one of the two is called, so that it isn't afterwards. */
 static pthread_rwlock_t sink_lock = PTHREAD_RWLOCK_INITIALIZER;
 static void (*sink_line)(void *ctx, int level, const char *event, const char *text);
 static void *sink_ctx;
+static bool (*journal_line)(void *ctx, int level, const char *event, const char *text);
+static void *journal_ctx;
 
 void tl_log_set_level(int level)
 {
@@ -45,6 +49,7 @@ void tl_log_set_level(int level)
 void tl_log_set_console(int fd)
 {
 	console_fd = fd;
+	is_console_stuck = false;
 }
 
 void tl_log_set_sink(void (*line)(void *ctx, int level, const char *event, const char *text),
@@ -56,12 +61,21 @@ void tl_log_set_sink(void (*line)(void *ctx, int level, const char *event, const
 	pthread_rwlock_unlock(&sink_lock);
 }
 
+void tl_log_set_journal(bool (*line)(void *ctx, int level, const char *event, const char *text),
+			void *ctx)
+{
+	pthread_rwlock_wrlock(&sink_lock);
+	journal_line = line;
+	journal_ctx = ctx;
+	pthread_rwlock_unlock(&sink_lock);
+}
+
 unsigned long tl_log_dropped(void)
 {
 	return dropped;
 }
 
-static const char *level_name(int level)
+const char *tl_log_level_name(int level)
 {
 	if (level <= LOG_ERR)
 		return "ERROR";
@@ -74,9 +88,9 @@ static const char *level_name(int level)
  * A sink that nobody reads must not stop the launch: wait a little, then drop. poll() promises no
  * more than PIPE_BUF bytes, so a longer line goes in pieces, each of which is waited for.
  */
-static int write_bounded(int fd, const char *data, size_t n, size_t *ret_done)
+static int write_bounded(int fd, const char *data, size_t n, bool is_stuck, size_t *ret_done)
 {
-	uint64_t until_ms = tl_clock_mono_ms() + SINK_WAIT_MS;
+	uint64_t until_ms = tl_clock_mono_ms() + (is_stuck ? 0 : SINK_WAIT_MS);
 	size_t all = n;
 
 	while (n) {
@@ -121,32 +135,37 @@ void tl_log_console_end(bool is_torn)
 	pthread_mutex_unlock(&console_turns.lock);
 }
 
-static int console_write(int fd, const char *line, size_t n)
+static int console_write(int fd, const char *line, size_t n, bool is_stuck)
 {
 	bool is_torn = tl_log_console_begin();
 	size_t done = 0;
-	int r = is_torn ? write_bounded(fd, "\n", 1, &done) : 0;
+	int r = is_torn ? write_bounded(fd, "\n", 1, is_stuck, &done) : 0;
 
 	if (r == 0) {
 		done = 0;
-		r = write_bounded(fd, line, n, &done);
+		r = write_bounded(fd, line, n, is_stuck, &done);
 		is_torn = done > 0 && done < n;
 	}
 	tl_log_console_end(is_torn);
 	return r;
 }
 
-static int line_write(int fd, const char *line, size_t n)
+/* @is_stuck: known to be; true again where it took nothing. */
+static int line_write(int fd, const char *line, size_t n, atomic_bool *is_stuck)
 {
 	size_t done = 0;
-	int r = fd == console_fd ? console_write(fd, line, n) : write_bounded(fd, line, n, &done);
+	bool stuck = is_stuck && *is_stuck;
+	int r = fd == console_fd ? console_write(fd, line, n, stuck)
+				 : write_bounded(fd, line, n, stuck, &done);
 
+	if (is_stuck)
+		*is_stuck = r < 0;
 	if (r < 0)
 		dropped++;
 	return r < 0 ? -EIO : 0;
 }
 
-static int write_line(int fd, const struct iovec *iov, int n)
+static int write_line(int fd, const struct iovec *iov, int n, atomic_bool *is_stuck)
 {
 	char line[TL_LOG_LINE_MAX + 256];
 	size_t len = 0;
@@ -155,12 +174,12 @@ static int write_line(int fd, const struct iovec *iov, int n)
 		memcpy(line + len, iov[i].iov_base, iov[i].iov_len);
 		len += iov[i].iov_len;
 	}
-	return line_write(fd, line, len);
+	return line_write(fd, line, len, is_stuck);
 }
 
 int tl_log_raw(int fd, const char *line, size_t n)
 {
-	return line_write(fd, line, n);
+	return line_write(fd, line, n, NULL);
 }
 
 const char *tl_log_quote(const char *s, char *buf, size_t cap_bytes)
@@ -188,6 +207,21 @@ static int time_prefix(char *ret, size_t cap)
 	return snprintf(ret, cap, "time=%s.%03ldZ ", seconds, t.tv_nsec / 1000000);
 }
 
+/* To those who take lines by a call. True if one of them is the journal. */
+static bool line_hand_over(int level, const char *event, const char *text)
+{
+	bool has_journal;
+
+	pthread_rwlock_rdlock(&sink_lock);
+	has_journal = journal_line;
+	if (has_journal && !journal_line(journal_ctx, level, event, text))
+		dropped++;
+	if (sink_line)
+		sink_line(sink_ctx, level, event, text);
+	pthread_rwlock_unlock(&sink_lock);
+	return has_journal;
+}
+
 void tl_log_event(int level, const char *event, const char *fmt, ...)
 {
 	char raw[TL_LOG_LINE_MAX];
@@ -204,7 +238,7 @@ void tl_log_event(int level, const char *event, const char *fmt, ...)
 	tl_str_escape(raw, text, sizeof(text));
 	snprintf(priority, sizeof(priority), "<%d>", level);
 	time_prefix(stamp, sizeof(stamp));
-	snprintf(head, sizeof(head), "level=%s event=%s ", level_name(level), event);
+	snprintf(head, sizeof(head), "level=%s event=%s ", tl_log_level_name(level), event);
 
 	/* journald has its own clock and reads the priority; a person and the console want the
 	 * time. */
@@ -215,14 +249,11 @@ void tl_log_event(int level, const char *event, const char *fmt, ...)
 		{ text, strlen(text) },
 		{ (void *)(uintptr_t) "\n", 1 },
 	};
-	write_line(STDERR_FILENO, line, 4);
+	if (!line_hand_over(level, event, text))
+		write_line(STDERR_FILENO, line, 4, &is_stderr_stuck);
 	if (fd >= 0) {
 		struct iovec on_console[] = { { stamp, strlen(stamp) }, line[1], line[2], line[3] };
 
-		write_line(fd, on_console, 4);
+		write_line(fd, on_console, 4, &is_console_stuck);
 	}
-	pthread_rwlock_rdlock(&sink_lock);
-	if (sink_line)
-		sink_line(sink_ctx, level, event, text);
-	pthread_rwlock_unlock(&sink_lock);
 }
