@@ -45,6 +45,7 @@ struct launch_options {
 	uint64_t stop_grace_ms;        /* SIGKILL so long after SIGTERM; 0: never */
 	uint64_t restart_delay_max_ms; /* before a restart after a quick failure */
 	uint64_t drain_ms;             /* bound on reading the last output */
+	uint64_t monitoring_period_ms; /* between two samples, if any are asked for */
 	/* All of the above and what else the unit says, for the launch record. */
 	const struct tl_record_option *unit;
 	size_t unit_n;

@@ -25,7 +25,8 @@ struct tl_launch_facts launch_facts_of(const struct tl_launch_spec *spec,
 		.env = env,
 		.override_env = &spec->envs,
 		.override_cmd = &spec->cmd,
-		/* What is done, not what is asked for: a claim must be true. */
+		/* What is done, not what is asked for: a claim must be true. It isn't about "all",
+		 * which is in the launch record. */
 		.is_memory_monitored = (TL_FEATURES_OF_RELEASE & TL_FEATURE_MONITORING) &&
 				       spec->monitoring == TL_MONITORING_MEMORY_ONLY,
 	};

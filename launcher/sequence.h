@@ -20,6 +20,7 @@
 
 #include "cloud_log.h"
 #include "disk/watch.h"
+#include "health/health.h"
 #include "image/resolve.h"
 #include "launch.h"
 #include "machine.h"
@@ -69,6 +70,7 @@ struct launch {
 	struct signature_store *signatures; /* NULL: none are asked for */
 	struct token_keeping *tokens;       /* NULL: no token is kept */
 	struct token_serving *serving;
+	struct health *health; /* while the workload runs; NULL: nothing is monitored */
 
 	struct report report; /* numbers and static texts; the rest is filled in by finish.c */
 	char pcr13_hex[2 * TL_HASH_SIZE_MAX + 1], pcr15_hex[2 * TL_HASH_SIZE_MAX + 1];

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <teelaunch/cleanup.h>
+#include <teelaunch/clock.h>
 #include <teelaunch/log.h>
 
 #include "sequence.h"
@@ -72,10 +73,21 @@ static int console_of_workload(const struct launch *l)
 	return STDERR_FILENO;
 }
 
-/* A sign of life is wanted from now on; its limit was for the time before. */
-static void workload_alive(void *ctx)
+/* What the main thread does while it waits for the workload. */
+static uint64_t run_step(void *ctx)
 {
-	manager_note_alive(ctx, 0);
+	struct launch *l = ctx;
+	uint64_t next_ms = l->notes.period_ms ? l->notes.period_ms : UINT64_MAX;
+
+	/* A sign of life is wanted from now on; its limit was for the time before. */
+	if (l->notes.period_ms)
+		manager_note_alive(&l->notes, 0);
+	if (l->health) {
+		uint64_t sample_ms = health_step(l->health, tl_clock_mono_ms());
+
+		next_ms = sample_ms < next_ms ? sample_ms : next_ms;
+	}
+	return next_ms;
 }
 
 int stage_create(struct launch *l, struct tl_error *err)
@@ -101,9 +113,8 @@ int stage_create(struct launch *l, struct tl_error *err)
 		.kill = l->kill,
 		.drain_ms = l->options->drain_ms,
 		.kill_grace_ms = l->options->stop_grace_ms,
-		.alive_ms = l->notes.period_ms,
-		.alive = workload_alive,
-		.alive_ctx = &l->notes,
+		.step = run_step,
+		.step_ctx = l,
 	};
 	int r;
 
@@ -149,17 +160,63 @@ static void end_report(struct launch *l, const struct tl_workload_end *end)
 		     end->output_bytes, end->output_dropped_bytes, end->is_output_cut);
 }
 
+/*
+ * The words in quotes are those of the Confidential Space launcher, whose log is searched for them;
+ * it starts a service where this one samples by itself.
+ */
+static void monitoring_say(const struct launch *l)
+{
+	if (l->spec.monitoring == TL_MONITORING_NONE) {
+		tl_log_event(LOG_INFO, "monitoring.off", "msg='Health Monitoring is disabled'");
+		return;
+	}
+	tl_log_event(LOG_INFO, "monitoring.started",
+		     "metrics=%s period_ms=%" PRIu64
+		     " msg='Health Monitoring is enabled by the VM operator: %s (as by "
+		     "\"node-problem-detector.service successfully started\")'",
+		     tl_monitoring_name(l->spec.monitoring), l->options->monitoring_period_ms,
+		     l->spec.monitoring == TL_MONITORING_ALL
+			     ? "All health monitoring metrics enabled"
+			     : "memory/bytes_used enabled");
+}
+
+/*
+ * A level that the image doesn't allow has ended the launch before. The workload doesn't depend on
+ * being watched.
+ */
+static void monitoring_open(struct launch *l)
+{
+	const struct health_options options = {
+		.level = l->spec.monitoring,
+		.period_ms = l->options->monitoring_period_ms,
+		.sample = { .roots = { .proc = "/proc", .cgroup = "/sys/fs/cgroup" },
+			    .workload_pid = tl_workload_pid(l->workload),
+			    .content_dir = l->options->content_dir },
+	};
+	struct tl_error err = { 0 };
+
+	monitoring_say(l);
+	if (options.level != TL_MONITORING_NONE && health_open(&options, &l->health, &err) < 0)
+		tl_log_event(LOG_WARNING, "monitoring.failed", "code=%s msg='%s'",
+			     tl_catalogue_find(err.code)->id, TL_Q(err.msg));
+}
+
 int stage_run(struct launch *l, struct tl_error *err)
 {
 	struct tl_workload_end end = { 0 };
-	int r = tl_workload_start(l->workload, err);
+	int r;
 
-	if (r < 0)
+	monitoring_open(l); /* while the workload's first process is sure to be there */
+	r = tl_workload_start(l->workload, err);
+	if (r < 0) {
+		l->health = health_close(l->health);
 		return r;
+	}
 	l->report.workload.has_run = true;
 	manager_note_running(&l->notes);
 	tl_log_event(LOG_INFO, "workload.started", "container=%s", TL_WORKLOAD_CONTAINER);
 	r = tl_workload_wait(l->workload, l->cancel, &end, err);
+	l->health = health_close(l->health);
 	if (r < 0)
 		return r;
 	end_report(l, &end);

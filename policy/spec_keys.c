@@ -304,7 +304,7 @@ static const struct key_row key_rows[] = {
 	  .category = "monitoring-memory-bool",
 	  .is_empty_error = true },
 	{ .doc = { "tee-monitoring-enable", "none, memoryOnly or all, in any case", "none",
-		   "Metrics of the machine to report. No effect in this release: a warning.",
+		   "Metrics of the machine that are reported while the workload runs.",
 		   "hardened_monitoring or debug_monitoring" },
 	  .parse = parse_monitoring,
 	  .offset = FIELD(monitoring),

@@ -17,6 +17,9 @@
 /* The trust store of a distribution has some 200 KiB. */
 #define ROOTS_BYTES_MAX (4 * 1024 * 1024)
 
+#define PERIOD_MS_MIN 1000
+#define PERIOD_MS_MAX (3600 * 1000)
+
 /* @words ends with NULL. */
 static int parse_one_of(const char *const *words, const char *value, void *field)
 {
@@ -55,6 +58,18 @@ static int parse_cloud_logging(const char *value, void *field)
 	if (strcmp(value, "off") != 0)
 		return parse_https(value, field);
 	*(const char **)field = value;
+	return 0;
+}
+
+/* Samples that come faster say no more; one an hour is none. */
+static int parse_period_ms(const char *value, void *field)
+{
+	uint64_t ms;
+	int r = tl_str_parse_u64(value, PERIOD_MS_MAX, &ms);
+
+	if (r < 0 || ms < PERIOD_MS_MIN)
+		return r < 0 ? r : -ERANGE;
+	*(uint64_t *)field = ms;
 	return 0;
 }
 
@@ -149,6 +164,9 @@ const struct option_row run_rows[RUN_OPTIONS] = {
 	       "longest wait before a restart after launches that failed quickly [300000]"),
 	OPTION(struct run_arguments, "drain-ms", "N", launch.drain_ms, parse_ms,
 	       "time for reading the workload's last output [10000]"),
+	OPTION(struct run_arguments, "monitoring-period-ms", "N", launch.monitoring_period_ms,
+	       parse_period_ms,
+	       "between two samples of the machine's health, 1000 to 3600000 [60000]"),
 	OPTION(struct run_arguments, "log-level", "LEVEL", log_level, parse_log_level,
 	       "error, warning, info, debug [info]"),
 };
@@ -179,6 +197,7 @@ struct run_arguments run_defaults(const char *metadata_host)
 			.restart_delay_max_ms = TL_RESTART_DELAY_MAX_MS,
 			.stop_grace_ms = 30000,
 			.drain_ms = 10000,
+			.monitoring_period_ms = 60000,
 		},
 		.log_level = "info",
 	};

@@ -53,6 +53,10 @@ unsigned long tl_log_dropped(void);
 void tl_log_event(int level, const char *event, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/** The same, but not to the console: for what comes again and again, as a console is slow. */
+void tl_log_event_quiet(int level, const char *event, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
 /*
  * A foreign text as the value of key='...': with ' and \ escaped, so that it can't end the value
  * and begin another key. Cut at TL_LOG_VALUE_MAX bytes. Lives as long as the block it stands in.

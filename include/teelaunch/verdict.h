@@ -48,7 +48,8 @@ enum tl_feature {
 
 /* What teelaunchd of this release can do; `teelaunch explain` assumes the same. */
 #define TL_FEATURES_OF_RELEASE                                                                     \
-	((unsigned int)(TL_FEATURE_SIGNATURES | TL_FEATURE_ITA | TL_FEATURE_IMPERSONATE))
+	((unsigned int)(TL_FEATURE_SIGNATURES | TL_FEATURE_ITA | TL_FEATURE_IMPERSONATE |          \
+			TL_FEATURE_MONITORING))
 
 struct tl_machine_facts {
 	const uint64_t *mem_available_kb;   /* MemAvailable of /proc/meminfo; NULL: unchecked */

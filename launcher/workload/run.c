@@ -234,13 +234,14 @@ static int relay_wait_ms(const struct relay *s)
 	return until_ms <= now_ms ? 0 : (int)(until_ms - now_ms);
 }
 
-/* poll()'s timeout: the relay's, or the next sign of life if that comes earlier. */
-static int wait_ms(const struct tl_workload *w, const struct relay *s)
+/* poll()'s timeout: the relay's, or until the next step if that comes earlier. */
+static int wait_ms(const struct relay *s, uint64_t step_ms)
 {
 	int relay_ms = relay_wait_ms(s);
-	int alive_ms = w->config.alive_ms < INT_MAX ? (int)w->config.alive_ms : INT_MAX;
 
-	return alive_ms && (relay_ms < 0 || alive_ms < relay_ms) ? alive_ms : relay_ms;
+	if (step_ms == UINT64_MAX || (relay_ms >= 0 && (uint64_t)relay_ms <= step_ms))
+		return relay_ms;
+	return step_ms < INT_MAX ? (int)step_ms : INT_MAX;
 }
 
 /* False: it should have ended, and hasn't. */
@@ -250,9 +251,11 @@ static bool relay_until_end(struct tl_workload *w, struct tl_cancel *terminate)
 	struct pollfd fds[3] = { { .fd = w->wait.done_fd, .events = POLLIN } };
 
 	for (;;) {
+		uint64_t step_ms = UINT64_MAX;
+
 		relay_step(w, terminate, &s);
-		if (w->config.alive_ms)
-			w->config.alive(w->config.alive_ctx);
+		if (w->config.step)
+			step_ms = w->config.step(w->config.step_ctx);
 		fds[1] = (struct pollfd){
 			.fd = s.is_term_wanted ? -1 : tl_cancel_fd(terminate),
 			.events = POLLIN,
@@ -261,7 +264,7 @@ static bool relay_until_end(struct tl_workload *w, struct tl_cancel *terminate)
 			.fd = s.is_kill_wanted ? -1 : tl_cancel_fd(w->config.kill),
 			.events = POLLIN,
 		};
-		if (poll(fds, TL_ARRAY_SIZE(fds), wait_ms(w, &s)) > 0 && fds[0].revents)
+		if (poll(fds, TL_ARRAY_SIZE(fds), wait_ms(&s, step_ms)) > 0 && fds[0].revents)
 			return true;
 		if (s.is_kill_wanted && tl_clock_mono_ms() >= s.kill_at_ms + KILLED_MS)
 			return false;

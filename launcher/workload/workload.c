@@ -265,6 +265,11 @@ int tl_workload_create(const struct tl_workload_config *config, struct tl_cancel
 	return 0;
 }
 
+uint32_t tl_workload_pid(const struct tl_workload *w)
+{
+	return w->pid;
+}
+
 const struct tl_strv *tl_workload_args(const struct tl_workload *w)
 {
 	return &w->args;

@@ -47,10 +47,13 @@ struct tl_workload_config {
 	uint64_t drain_ms;      /* for the last output after the end; 0 = 10000 */
 	uint64_t kill_grace_ms; /* SIGKILL so long after SIGTERM; 0 = never */
 	struct tl_cancel *kill; /* once requested: SIGKILL to all of it, at once; NULL = never */
-	/* Called by tl_workload_wait() itself, at least so often while it waits; 0 = never. */
-	uint64_t alive_ms;
-	void (*alive)(void *ctx);
-	void *alive_ctx;
+	/*
+	 * Called by tl_workload_wait() itself while it waits, and must not block for long. Returns
+	 * in how many milliseconds it wants to be called again, at the latest; UINT64_MAX = it
+	 * needn't be. NULL = never.
+	 */
+	uint64_t (*step)(void *ctx);
+	void *step_ctx;
 };
 
 struct tl_workload_end {
@@ -84,6 +87,8 @@ int tl_workload_sweep(struct tl_ctrd *c, struct tl_cancel *cancel, struct tl_err
 int tl_workload_create(const struct tl_workload_config *config, struct tl_cancel *cancel,
 		       struct tl_workload **ret, struct tl_error *err);
 
+/** Process id of the container's first process. */
+uint32_t tl_workload_pid(const struct tl_workload *w);
 /** What the process of the container gets; borrowed until destroy. To be measured before start. */
 const struct tl_strv *tl_workload_args(const struct tl_workload *w);
 const struct tl_strv *tl_workload_env(const struct tl_workload *w); /* may hold secrets */

@@ -222,19 +222,16 @@ static bool line_hand_over(int level, const char *event, const char *text)
 	return has_journal;
 }
 
-void tl_log_event(int level, const char *event, const char *fmt, ...)
+/* @fd: the console, or -1 */
+static void event_write(int fd, int level, const char *event, const char *fmt, va_list ap)
 {
 	char raw[TL_LOG_LINE_MAX];
 	char text[TL_LOG_LINE_MAX];
 	char priority[8], stamp[64], head[128];
-	int fd = console_fd;
-	va_list ap;
 
 	if (level > log_level)
 		return;
-	va_start(ap, fmt);
 	vsnprintf(raw, sizeof(raw), fmt, ap);
-	va_end(ap);
 	tl_str_escape(raw, text, sizeof(text));
 	snprintf(priority, sizeof(priority), "<%d>", level);
 	time_prefix(stamp, sizeof(stamp));
@@ -256,4 +253,22 @@ void tl_log_event(int level, const char *event, const char *fmt, ...)
 
 		write_line(fd, on_console, 4, &is_console_stuck);
 	}
+}
+
+void tl_log_event(int level, const char *event, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	event_write(console_fd, level, event, fmt, ap);
+	va_end(ap);
+}
+
+void tl_log_event_quiet(int level, const char *event, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	event_write(-1, level, event, fmt, ap);
+	va_end(ap);
 }

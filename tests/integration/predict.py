@@ -99,7 +99,7 @@ class Predict(explain.LayoutWriter):
                     continue
                 spec = expect.get("spec", case["expect"].get("spec"))
                 attributes = {"tee-image-reference": spec["image_ref"], "tee-restart-policy": spec["restart_policy"],
-                              "tee-cmd": json.dumps(spec["cmd"]),
+                              "tee-cmd": json.dumps(spec["cmd"]), "tee-monitoring-enable": spec["monitoring"],
                               **{"tee-env-" + e["name"]: e["value"] for e in spec["envs"]}}
                 self.assert_predicted(got, measured.events(
                     attributes, (entry["digest"], None, config_digest, config), "vm-1"))

@@ -24,7 +24,7 @@ UNIT_DEFAULTS = {
     "content_dir": "/var/lib/containerd", "first_token_budget_ms": 60000, "token_rate": 60,
     "token_burst": 5, "token_cache_ms": 10000, "stop_grace_ms": 30000, "drain_ms": 10000,
     "iam": None, "ita": None, "ita_roots": None, "aia_host": ["storage.googleapis.com"],
-    "restart_delay_max_ms": 300000,
+    "restart_delay_max_ms": 300000, "monitoring_period_ms": 60000,
     "cloud_logging": "https://logging.googleapis.com", "firewall": "on",
     "firewall_also": [], "console_output": "lines", "log_level": "info", "metadata_host": "169.254.169.254",
 }
@@ -64,8 +64,8 @@ def events(attributes, image, hostname=None):
     out += [(ARG, a) for a in argv] + [(ENV, e) for e in env]
     out += [(OVERRIDE_ENV, "%s=%s" % pair) for pair in overrides(attributes)]
     out += [(OVERRIDE_ARG, a) for a in json.loads(attributes.get("tee-cmd", "[]")) or []]
-    # Nothing is monitored yet, whatever is asked for: the event says what is done.
-    return [(t, c.encode()) for t, c in out] + [(MEMORY_MONITOR, b"\0"), (SEPARATOR, b"")]
+    is_memory_only = monitoring(attributes) == "memoryOnly"
+    return [(t, c.encode()) for t, c in out] + [(MEMORY_MONITOR, bytes([is_memory_only])), (SEPARATOR, b"")]
 
 
 def register(all_events, bank="sha256"):
@@ -114,27 +114,32 @@ def mounts(text):
                "size_bytes": int(fields.get("size", 0)), "options": ["nosuid", "noexec", "nodev"]}
 
 
+def is_true(attributes, key):
+    return attributes.get(key, "").lower() in ("true", "t", "1")
+
+
+def monitoring(attributes):
+    level = attributes.get("tee-monitoring-enable") or \
+        ("memoryOnly" if is_true(attributes, "tee-monitoring-memory-enable") else "none")
+    return {x.lower(): x for x in ("none", "memoryOnly", "all")}[level.lower()]
+
+
 def operator(attributes):
     def listed(key):
         return [x for x in attributes.get(key, "").split(",") if x]
 
-    def is_true(key):
-        return attributes.get(key, "").lower() in ("true", "t", "1")
-
-    level = attributes.get("tee-monitoring-enable") or \
-        ("memoryOnly" if is_true("tee-monitoring-memory-enable") else "none")
     return {
         "added_capabilities": json.loads(attributes.get("tee-added-capabilities") or "[]") or [],
-        "cgroup_namespace": is_true("tee-cgroup-ns"),
+        "cgroup_namespace": is_true(attributes, "tee-cgroup-ns"),
         "dev_shm_size_kb": int(attributes.get("tee-dev-shm-size-kb") or 0) or 65536,
-        "gpu_driver": is_true("tee-install-gpu-driver"),
+        "gpu_driver": is_true(attributes, "tee-install-gpu-driver"),
         "impersonate_service_accounts": listed("tee-impersonate-service-accounts"),
         "ita": {"api_key": bool(attributes.get("ita-api-key")), "region": attributes.get("ita-region") or None},
         "log_redirect": attributes.get("tee-container-log-redirect") or "false",
-        "monitoring": {x.lower(): x for x in ("none", "memoryOnly", "all")}[level.lower()],
+        "monitoring": monitoring(attributes),
         "mounts": list(mounts(attributes.get("tee-mount", ""))),
         "signed_image_repos": listed("tee-signed-image-repos"),
-        "token_refresh": not is_true("tee-disable-gca-refresh"),
+        "token_refresh": not is_true(attributes, "tee-disable-gca-refresh"),
     }
 
 

@@ -288,6 +288,7 @@ static const struct {
 	{ "--token-cache-ms", "1" },
 	{ "--stop-grace-ms", "1" },
 	{ "--drain-ms", "1" },
+	{ "--monitoring-period-ms", "1000" },
 	{ "--log-level", "error" },
 };
 

@@ -116,8 +116,7 @@ static const struct row rows[] = {
 /* As `teelaunch explain` and the launcher do. */
 static void judge(const struct row *row, const char *image, struct tl_findings *findings)
 {
-	static const struct tl_machine_facts facts = { .features = TL_FEATURES_OF_RELEASE |
-								   TL_FEATURE_MONITORING };
+	static const struct tl_machine_facts facts = { .features = TL_FEATURES_OF_RELEASE };
 	auto_free char *attributes = NULL, *labels_text = NULL;
 	auto_launch_spec struct tl_launch_spec spec = { 0 };
 	auto_launch_policy struct tl_launch_policy policy = { 0 };
