@@ -232,6 +232,25 @@ struct service {
 	atomic_int prepared, warned;
 };
 
+/* This machine's clock stands still at this time; 0: it goes. */
+static _Atomic int64_t frozen_ms;
+
+int64_t __real_tl_clock_real_ms(void);
+int64_t __wrap_tl_clock_real_ms(void);
+int64_t __wrap_tl_clock_real_s(void);
+
+int64_t __wrap_tl_clock_real_ms(void)
+{
+	int64_t ms = atomic_load(&frozen_ms);
+
+	return ms ? ms : __real_tl_clock_real_ms();
+}
+
+int64_t __wrap_tl_clock_real_s(void)
+{
+	return __wrap_tl_clock_real_ms() / 1000;
+}
+
 static void part_add(struct tl_buf *b, const char *text)
 {
 	auto_free char *part = tl_base64_encode(TL_BASE64_URL, text, strlen(text));
@@ -260,7 +279,7 @@ static int service_attempt(void *impl, const struct verifier_attempt *a,
 			   struct tl_error *err)
 {
 	struct service *s = impl;
-	int64_t now_s = tl_clock_real_s();
+	int64_t now_s = __real_tl_clock_real_ms() / 1000; /* the service's own clock */
 
 	(void)a;
 	atomic_fetch_add(&s->calls, 1);
@@ -271,7 +290,7 @@ static int service_attempt(void *impl, const struct verifier_attempt *a,
 		return tl_fail(err, TL_E_VERIFIER_BUSY, EAGAIN, "down");
 	}
 	now_s += ret->date_s = atomic_load(&s->clock_ahead_s);
-	ret->date_s = ret->date_s ? now_s : 0;
+	ret->date_s = ret->date_s || atomic_load(&frozen_ms) ? now_s : 0;
 	jwt_make(now_s, now_s + s->life_s, &ret->token);
 	return tl_strv_add(&ret->warnings, "a partial error");
 }
@@ -526,6 +545,25 @@ static void a_clock_that_jumps_delays_no_refresh_and_is_told(void **state)
 	tl_token_keeper_stop(k);
 }
 
+/* A host that stops the machine's clock: waits are by the one that the kernel counts itself. */
+static void a_clock_that_stands_still_delays_no_refresh(void **state)
+{
+	struct service *s = *state;
+	struct tl_token_status status;
+	struct tl_token_keeper *k;
+
+	s->life_s = 5;
+	atomic_store(&frozen_ms, tl_clock_real_ms());
+	k = keep(s, 4);
+	wait_for(&s->refreshed, 2);
+	tl_token_keeper_status(k, &status);
+	assert_int_equal(status.state, TL_TOKEN_VALID);
+	assert_true(status.clock_skew_s < -5);
+	assert_int_equal(atomic_load(&s->failed) + atomic_load(&s->expired), 0);
+	tl_token_keeper_stop(k);
+	atomic_store(&frozen_ms, 0);
+}
+
 /* Further off than a day is no clock: then a token's dates have to fit this machine's. */
 static void a_date_from_another_age_is_not_believed(void **state)
 {
@@ -557,6 +595,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_token_that_expires_in_an_attempt_says_so_at_once,
 						service_make, service_drop),
 		cmocka_unit_test_setup_teardown(a_clock_that_jumps_delays_no_refresh_and_is_told,
+						service_make, service_drop),
+		cmocka_unit_test_setup_teardown(a_clock_that_stands_still_delays_no_refresh,
 						service_make, service_drop),
 		cmocka_unit_test_setup_teardown(a_date_from_another_age_is_not_believed,
 						service_make, service_drop),
