@@ -87,7 +87,7 @@ static const struct tl_option option_rows[] = {
 	  "the VM's host name (gethostname(2)), which is measured in HOSTNAME" },
 	{ "unit-options", "WORDS", tl_option_text, FIELD(unit_options),
 	  "what the unit says behind `teelaunchd run`: plain words; files are read here\n"
-	  "[those of teelaunchd.service]" },
+	  "[those of teelaunchd.service, with --debug of the debug image's]" },
 	{ "metadata-host", "HOST", tl_option_text, FIELD(metadata_host),
 	  "GCE_METADATA_HOST of the unit [169.254.169.254]" },
 	{ "disk-tags", "WHERE", set_disk_tags, 0,

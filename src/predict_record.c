@@ -16,7 +16,9 @@
 #include "run_options.h"
 
 /* What systemd/teelaunchd.service says behind `teelaunchd run`. */
+/* systemd/teelaunchd.service, and what image/root-debug adds to it. */
 #define UNIT_OPTIONS_DEFAULT  "--root verity --disk protected --console /dev/console"
+#define UNIT_OPTIONS_DEBUG    UNIT_OPTIONS_DEFAULT " --firewall-also 22/tcp"
 #define METADATA_HOST_DEFAULT "169.254.169.254"
 #define UNIT_WORDS_MAX        256
 
@@ -115,7 +117,9 @@ static int record_add(const struct measure *m, const struct run_arguments *a, js
 
 int predict_record(const struct measure *m, json_t *document, struct tl_error *err)
 {
-	const char *line = m->unit_options ? m->unit_options : UNIT_OPTIONS_DEFAULT;
+	const char *line = m->unit_options     ? m->unit_options
+			   : m->judge.is_debug ? UNIT_OPTIONS_DEBUG
+					       : UNIT_OPTIONS_DEFAULT;
 	auto_free char *text = strdup(line);
 	struct run_arguments a =
 		run_defaults(m->metadata_host ? m->metadata_host : METADATA_HOST_DEFAULT);

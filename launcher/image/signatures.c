@@ -74,11 +74,11 @@ static int bad(struct tl_error *err, const char *why)
 	return tl_fail(err, TL_E_IMAGE_SIGNATURE, EBADMSG, "%s", why);
 }
 
-/* The payload with this digest, if the last answer had it: content doesn't change. */
-static const struct tl_blob *payload_known(const struct asking *a, const char *digest)
+static const struct tl_blob *payload_among(const struct tl_image_signatures *found,
+					   const char *digest)
 {
-	for (size_t i = 0; i < a->repo->found.n; i++) {
-		const struct tl_blob *payload = &a->repo->found.items[i].payload;
+	for (size_t i = 0; i < found->n; i++) {
+		const struct tl_blob *payload = &found->items[i].payload;
 		struct tl_digest_text text;
 
 		if (tl_digest_text_of(payload->bytes, payload->n, &text) == 0 &&
@@ -86,6 +86,14 @@ static const struct tl_blob *payload_known(const struct asking *a, const char *d
 			return payload;
 	}
 	return NULL;
+}
+
+/* The payload with this digest, if this answer or the last one had it: content doesn't change. */
+static const struct tl_blob *payload_known(const struct asking *a, const char *digest)
+{
+	const struct tl_blob *payload = payload_among(&a->found, digest);
+
+	return payload ? payload : payload_among(&a->repo->found, digest);
 }
 
 static int payload_get(const struct asking *a, const struct tl_descriptor *d, struct tl_blob *ret,
@@ -306,6 +314,21 @@ static int repo_refresh(struct signature_finder *f, struct signature_repo *repo,
 	return r;
 }
 
+/* One of each repository in turn: what is full at the end is full for all of them. */
+static int take_in_turn(const struct signature_finder *f, struct tl_image_signatures *ret)
+{
+	for (size_t nth = 0; nth < TL_SIGNATURES_MAX; nth++)
+		for (size_t i = 0; i < f->n; i++) {
+			const struct tl_image_signatures *found = &f->repos[i].found;
+
+			if (nth < found->n &&
+			    tl_image_signatures_add(ret, &found->items[nth].payload,
+						    &found->items[nth].signature) == -ENOMEM)
+				return -ENOMEM;
+		}
+	return 0;
+}
+
 int signature_finder_run(struct signature_finder *f, const struct signature_access *access,
 			 struct tl_image_signatures *ret)
 {
@@ -319,7 +342,5 @@ int signature_finder_run(struct signature_finder *f, const struct signature_acce
 			return 0;
 		r = repo_refresh(f, &f->repos[i], access, left_ms / (f->n - i));
 	}
-	for (size_t i = 0; i < f->n && r == 0; i++)
-		r = keep_last(ret, &f->repos[i].found);
-	return r;
+	return r < 0 ? r : take_in_turn(f, ret);
 }

@@ -57,7 +57,8 @@ void signature_finder_done(struct signature_finder *f);
 /**
  * Ask all repositories, one after the other. Blocks for at most the budget.
  *
- * @ret  an empty list: what all repositories have, in their order, within the list's limits
+ * @ret  an empty list: what all repositories have, one of each in turn, within the list's limits:
+ *       none crowds out another
  * Returns 0 (whatever failed was told to @access->problem) or -ENOMEM.
  */
 int signature_finder_run(struct signature_finder *f, const struct signature_access *access,

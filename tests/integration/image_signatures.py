@@ -115,14 +115,14 @@ class RealRegistry(Case):
         s.push_referrer(real, self.repo, IMAGE, pairs)
         self.assertEqual(self.ask(real.ref(self.repo))[:2], (pairs, []))
 
-    def test_several_repositories_in_their_order_and_no_doubles(self):
+    def test_several_repositories_in_turn_and_no_doubles(self):
         one, two, three = (signer.signature(IMAGE, number=str(i)) for i in range(3))
         s.push(real, self.repo + "/a", IMAGE, [one, two])
         s.push(real, self.repo + "/b", IMAGE, [three, one])
         s.push_referrer(real, self.repo + "/b", IMAGE, [two])
         a, b = real.ref(self.repo + "/a"), real.ref(self.repo + "/b")
         self.assertEqual(self.ask(b, a, b)[:2], ([three, one, two], []))
-        self.assertEqual(self.ask(a, b)[:2], ([one, two, three], []))
+        self.assertEqual(self.ask(a, b)[:2], ([one, three, two], []))
 
     def test_fifty_signatures_and_no_payload_fetched_twice(self):
         pairs = [(signer.payload(IMAGE, number=str(i)), b"%d" % i) for i in range(50)]  # nobody verifies here
@@ -209,6 +209,15 @@ class RogueRegistry(Case):
         self.assertEqual(found, pairs[:128])
         self.assertIn("only the first 128", problems[0])
 
+    def test_no_repository_crowds_out_another(self):
+        payload = signer.payload(IMAGE)
+        many, few = [(payload, b"m%d" % i) for i in range(200)], [(payload, b"f%d" % i) for i in range(3)]
+        self.put(many, "many")
+        self.put(few, "few")
+        found, problems, _ = self.ask(self.rogue_repo("many"), self.rogue_repo("few"))
+        self.assertEqual(len(found), 128, problems)
+        self.assertEqual([pair for pair in found if pair in few], few)
+
     def test_the_referrers_interface(self):
         one, two, three = (signer.signature(IMAGE, number=str(i)) for i in range(3))
         asked = []
@@ -263,7 +272,7 @@ class RogueRegistry(Case):
         for problem, code in zip(problems, ("TL_E_NET_CONNECT", "TL_E_NET_TIMEOUT", "TL_E_IMAGE_REF",
                                             "TL_E_IMAGE_REF", "TL_E_IMAGE_REF")):
             self.assertIn(code, problem)
-        self.assertLess(took_ms, 8000)
+        self.assertLess(took_ms, 15000)
 
     def test_the_accounts_token_is_for_googles_registries_alone(self):
         def challenge(handler):

@@ -21,7 +21,10 @@ import verifier_evidence as evidence  # noqa: E402
 OPEN = {explain.LABEL + "allow_env_override": "A,B", explain.LABEL + "allow_cmd_override": "true"}
 PROCESS = {"Entrypoint": ["/app"], "Cmd": ["a", "b"], "Env": ["PATH=/bin", "A=image", "HOSTNAME=odd"]}
 VM = ("--hostname", "vm-1", "--disk-tags", "memory")
-UNIT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "systemd", "teelaunchd.service")
+TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+UNIT = os.path.join(TOP, "systemd", "teelaunchd.service")
+UNIT_DEBUG = os.path.join(TOP, "image", "root-debug", "usr", "lib", "systemd", "system", "teelaunchd.service.d",
+                          "debug.conf")
 
 
 class Predict(explain.LayoutWriter):
@@ -165,13 +168,13 @@ class Predict(explain.LayoutWriter):
             self.assertEqual(done.stdout, b"")
 
     def test_the_launch_record_of_our_unit(self):
-        """What is predicted without --unit-options is what systemd/teelaunchd.service launches with."""
-        with open(UNIT, encoding="utf-8") as f:
-            command = [line for line in f if line.startswith("ExecStart=")][0].split()
+        """What is predicted without --unit-options is what the image launches with."""
         image = self.layout(self.entry())
         for more in ({}, {"tee-container-log-redirect": "true", "tee-dev-shm-size-kb": "7"}):
             attributes = {"tee-image-reference": explain.IMAGE, **more}
-            for options, change in (((), {}), (("--debug",), {"hardened": False})):
+            for options, change, unit in (((), {}, UNIT), (("--debug",), {"hardened": False}, UNIT_DEBUG)):
+                with open(unit, encoding="utf-8") as f:
+                    command = [line for line in f if line.startswith("ExecStart=/")][0].split()
                 # the label's default lets output be redirected on debug machines only
                 got = self.predict(attributes, image, *VM, *options, status=2 if more and not options else 0)
                 want = measured.record(attributes, command, tags="memory", **change)
