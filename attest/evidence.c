@@ -49,5 +49,8 @@ void tl_evidence_done(struct tl_evidence *e)
 	tl_blob_done(&e->tdx.quote);
 	tl_blob_done(&e->tdx.ccel_table);
 	tl_blob_done(&e->tdx.ccel_data);
+	tl_blob_done(&e->tdx.cel);
+	tl_blob_done(&e->snp.report);
+	tl_blob_done(&e->snp.certificates);
 	tl_evidence_init(e);
 }

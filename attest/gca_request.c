@@ -187,22 +187,47 @@ static json_t *tdx_attestation(const struct tl_evidence *e)
 
 	return put_bytes(object, "ccelAcpiTable", &e->tdx.ccel_table) &&
 			       put_bytes(object, "ccelData", &e->tdx.ccel_data) &&
-			       put_bytes(object, "canonicalEventLog", &e->cel) &&
+			       put_bytes(object, "canonicalEventLog", &e->tdx.cel) &&
 			       put_bytes(object, "tdQuote", &e->tdx.quote)
 		       ? json_incref(object)
 		       : NULL;
 }
 
-/* With a TDX quote the TPM's key says which machine it is, and nothing else. */
-static bool put_evidence(json_t *body, enum tl_verifier_api api, const struct tl_evidence *e)
+static json_t *snp_attestation(const struct tl_evidence *e)
+{
+	json_auto_t *object = json_object();
+
+	return put_bytes(object, "report", &e->snp.report) &&
+			       put_bytes(object, "auxBlob", &e->snp.certificates)
+		       ? json_incref(object)
+		       : NULL;
+}
+
+/* :verifyConfidentialSpace has no place for a TPM's quotes beside TDX, nor for SEV-SNP: there the
+ * TPM's key says which machine it is, and nothing else. */
+static bool put_evidence_space(json_t *body, const struct tl_evidence *e)
 {
 	if (!e->tdx.quote.n)
 		return put(body, "tpmAttestation", tpm_attestation(e));
-	if (!put(body, "tdCcel", tdx_attestation(e)))
-		return false;
-	return api == TL_VERIFIER_CONFIDENTIAL_SPACE
-		       ? put(body, "gceShieldedIdentity", machine_identity(e, "akCertChain"))
-		       : put(body, "tpmAttestation", machine_identity(e, "certChain"));
+	return put(body, "tdCcel", tdx_attestation(e)) &&
+	       put(body, "gceShieldedIdentity", machine_identity(e, "akCertChain"));
+}
+
+/* The TPM's quotes go along with TDX: the launch record has no other register. */
+static bool put_evidence_any(json_t *body, const struct tl_evidence *e)
+{
+	bool has_tpm = e->n_quotes || !e->tdx.quote.n;
+
+	return (!e->tdx.quote.n || put(body, "tdCcel", tdx_attestation(e))) &&
+	       (!e->snp.report.n || put(body, "sevSnpAttestation", snp_attestation(e))) &&
+	       put(body, "tpmAttestation",
+		   has_tpm ? tpm_attestation(e) : machine_identity(e, "certChain"));
+}
+
+static bool put_evidence(json_t *body, enum tl_verifier_api api, const struct tl_evidence *e)
+{
+	return api == TL_VERIFIER_CONFIDENTIAL_SPACE ? put_evidence_space(body, e)
+						     : put_evidence_any(body, e);
 }
 
 /* --- the body ----------------------------------------------------------------------------- */

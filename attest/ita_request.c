@@ -150,7 +150,7 @@ static json_t *tdx_json(const struct ita_nonce *nonce, const struct tl_evidence 
 	json_t *given = json_object();
 
 	if (!put(tdx, "event_log", bytes_json(&e->tdx.ccel_data)) ||
-	    !put(tdx, "canonical_event_log", bytes_json(&e->cel)) ||
+	    !put(tdx, "canonical_event_log", bytes_json(&e->tdx.cel)) ||
 	    !put(tdx, "quote", bytes_json(&e->tdx.quote)) || !put(tdx, "verifier_nonce", given) ||
 	    !put(given, "val", bytes_json(&nonce->val)) ||
 	    !put(given, "iat", bytes_json(&nonce->iat)) ||

@@ -10,23 +10,33 @@
 #include <teelaunch/cleanup.h>
 #include <teelaunch/record_log.h>
 
+#include "tdx_quote.h"
+
+#define ROOTS_MAX 2
+
 enum tee_state {
 	TEE_OPEN,   /* nothing or a part is measured */
 	TEE_SEALED, /* the separator is in the register */
 	TEE_BROKEN, /* register and log may differ; nothing may vouch for them any more */
 };
 
-struct tl_tee {
+/* One backend, its launch register, and the log of that. */
+struct root {
 	const struct tl_tee_ops *ops;
 	void *backend;
 	struct tl_banks banks;
+	struct tl_buf log;
+	uint8_t registers[TL_BANKS_MAX][TL_HASH_SIZE_MAX]; /* what the log gives */
+};
+
+struct tl_tee {
+	struct root roots[ROOTS_MAX]; /* in the order of measuring; the last one attests */
+	size_t n_roots;
 	struct tl_strv warnings;
 	enum tee_state state;
-	struct tl_buf log;
 	struct tl_buf record_log; /* of PCR 15; empty until the launch record is measured */
 	uint64_t n_events;
-	uint8_t registers[TL_BANKS_MAX][TL_HASH_SIZE_MAX]; /* what the log gives */
-	uint8_t record_registers[TL_BANKS_MAX][TL_HASH_SIZE_MAX];
+	uint8_t record_registers[TL_BANKS_MAX][TL_HASH_SIZE_MAX]; /* of the first root */
 	/* Evidence is collected by one thread at a time, in the order in which they came: whoever
 	 * asks again and again can't keep another one waiting for more than its turn. */
 	pthread_mutex_t lock;
@@ -43,10 +53,9 @@ int tl_tee_new(const struct tl_tee_ops *ops, void *consume_backend, const struct
 		free(tee);
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "no memory for a TEE handle");
 	}
-	tee->ops = ops;
-	tee->backend = consume_backend;
-	tee->banks = *banks;
-	tl_buf_init(&tee->log, TL_CEL_MAX_BYTES);
+	tee->roots[0] = (struct root){ .ops = ops, .backend = consume_backend, .banks = *banks };
+	tee->n_roots = 1;
+	tl_buf_init(&tee->roots[0].log, TL_CEL_MAX_BYTES);
 	tl_buf_init(&tee->record_log, TL_CEL_MAX_BYTES);
 	pthread_mutex_init(&tee->lock, NULL);
 	pthread_cond_init(&tee->turn, NULL);
@@ -54,13 +63,34 @@ int tl_tee_new(const struct tl_tee_ops *ops, void *consume_backend, const struct
 	return 0;
 }
 
+static bool is_untouched(const struct tl_tee *tee)
+{
+	return tee->state == TEE_OPEN && !tee->n_events && !tee->record_log.len_bytes &&
+	       tee->n_roots == 1;
+}
+
+int tl_tee_join(struct tl_tee *tee, struct tl_tee *consume_other, struct tl_error *err)
+{
+	if (!is_untouched(tee) || !is_untouched(consume_other))
+		return tl_fail(err, TL_E_INTERNAL, EINVAL, "join measured or joined backends");
+	for (size_t i = 0; i < consume_other->warnings.n; i++)
+		if (tl_strv_add(&tee->warnings, consume_other->warnings.items[i]) < 0)
+			return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "no memory for warnings");
+	tee->roots[tee->n_roots++] = consume_other->roots[0];
+	consume_other->n_roots = 0;
+	tl_tee_close(consume_other);
+	return 0;
+}
+
 struct tl_tee *tl_tee_close(struct tl_tee *tee)
 {
 	if (!tee)
 		return NULL;
-	tee->ops->close(tee->backend);
+	for (size_t i = 0; i < tee->n_roots; i++) {
+		tee->roots[i].ops->close(tee->roots[i].backend);
+		tl_buf_done(&tee->roots[i].log);
+	}
 	tl_strv_done(&tee->warnings);
-	tl_buf_done(&tee->log);
 	tl_buf_done(&tee->record_log);
 	pthread_cond_destroy(&tee->turn);
 	pthread_mutex_destroy(&tee->lock);
@@ -68,14 +98,14 @@ struct tl_tee *tl_tee_close(struct tl_tee *tee)
 	return NULL;
 }
 
-const char *tl_tee_name(const struct tl_tee *tee)
+enum tl_cel_form tl_tee_form(const struct tl_tee *tee)
 {
-	return tee->ops->name;
+	return tee->roots[tee->n_roots - 1].ops->form;
 }
 
 const struct tl_banks *tl_tee_banks(const struct tl_tee *tee)
 {
-	return &tee->banks;
+	return &tee->roots[0].banks;
 }
 
 const struct tl_strv *tl_tee_warnings(const struct tl_tee *tee)
@@ -85,7 +115,7 @@ const struct tl_strv *tl_tee_warnings(const struct tl_tee *tee)
 
 const struct tl_buf *tl_tee_log(const struct tl_tee *tee)
 {
-	return &tee->log;
+	return &tee->roots[0].log;
 }
 
 static int check_open(const struct tl_tee *tee, struct tl_error *err)
@@ -102,31 +132,30 @@ static int check_open(const struct tl_tee *tee, struct tl_error *err)
 
 /* The record goes into the log first and is taken back if the register doesn't follow: so nothing
  * can fail between the two that would leave a measured event without its record. */
-static int measure_digests(struct tl_tee *tee, const struct tl_event *event,
+static int measure_digests(struct root *root, uint64_t number, const struct tl_event *event,
 			   const struct tl_event_digests *digests, struct tl_error *err)
 {
-	size_t before = tee->log.len_bytes;
-	int r = tl_cel_append(&tee->log, tee->ops->form, tee->n_events, event, digests);
+	size_t before = root->log.len_bytes;
+	int r = tl_cel_append(&root->log, root->ops->form, number, event, digests);
 
 	if (r == -ENOMEM)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "no memory for the launch log");
 	if (r < 0)
 		return tl_fail(err, TL_E_EVENT_LIMIT, E2BIG,
 			       "the launch log would have more than %d bytes", TL_CEL_MAX_BYTES);
-	r = tee->ops->extend(tee->backend, digests, err);
+	r = root->ops->extend(root->backend, digests, err);
 	if (r < 0) {
-		tee->log.len_bytes = before;
-		tee->log.data[before] = 0;
-		return r;
+		root->log.len_bytes = before;
+		root->log.data[before] = 0;
 	}
-	tee->n_events++;
-	return 0;
+	return r;
 }
 
-static int measure_one(struct tl_tee *tee, const struct tl_event *event, struct tl_error *err)
+static int measure_root(struct root *root, uint64_t number, const struct tl_event *event,
+			struct tl_error *err)
 {
 	struct tl_event_digests digests;
-	int r = tl_event_digest(event, &tee->banks, &digests);
+	int r = tl_event_digest(event, &root->banks, &digests);
 
 	if (r == -E2BIG)
 		return tl_fail(err, TL_E_EVENT_LIMIT, E2BIG,
@@ -135,11 +164,31 @@ static int measure_one(struct tl_tee *tee, const struct tl_event *event, struct 
 	if (r < 0)
 		return tl_fail_sys(err, r == -ENOMEM ? TL_E_NO_MEMORY : TL_E_INTERNAL, -r,
 				   "hash an event of type %u", event->type);
-	r = measure_digests(tee, event, &digests, err);
-	for (size_t i = 0; r >= 0 && i < tee->banks.n; i++)
-		if (tl_register_extend(tee->banks.hashes[i], tee->registers[i],
+	r = measure_digests(root, number, event, &digests, err);
+	for (size_t i = 0; r >= 0 && i < root->banks.n; i++)
+		if (tl_register_extend(root->banks.hashes[i], root->registers[i],
 				       digests.items[i].bytes) < 0)
 			r = tl_fail(err, TL_E_INTERNAL, EIO, "replay the launch log");
+	return r;
+}
+
+static int measure_one(struct tl_tee *tee, const struct tl_event *event, struct tl_error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < tee->n_roots; i++)
+		r = measure_root(&tee->roots[i], tee->n_events, event, err);
+	if (r >= 0)
+		tee->n_events++;
+	return r;
+}
+
+static int check_unused(const struct tl_tee *tee, size_t from, struct tl_error *err)
+{
+	int r = 0;
+
+	for (size_t i = from; r >= 0 && i < tee->n_roots; i++)
+		r = tee->roots[i].ops->check_unused(tee->roots[i].backend, err);
 	return r;
 }
 
@@ -148,19 +197,21 @@ static int record_prepare(struct tl_tee *tee, const void *text, size_t n,
 			  struct tl_event_digests *ret, struct tl_error *err)
 {
 	const struct tl_event event = tl_record_event(text, n);
-	int r = tl_record_log_encode(text, n, &tee->banks, &tee->record_log, err);
+	const struct tl_banks *banks = &tee->roots[0].banks;
+	int r = tl_record_log_encode(text, n, banks, &tee->record_log, err);
 
 	if (r < 0)
 		return r;
-	r = tl_event_digest(&event, &tee->banks, ret);
-	for (size_t i = 0; r == 0 && i < tee->banks.n; i++)
-		r = tl_register_extend(tee->banks.hashes[i], tee->record_registers[i],
+	r = tl_event_digest(&event, banks, ret);
+	for (size_t i = 0; r == 0 && i < banks->n; i++)
+		r = tl_register_extend(banks->hashes[i], tee->record_registers[i],
 				       ret->items[i].bytes);
 	return r < 0 ? tl_fail(err, TL_E_INTERNAL, -r, "hash the launch record") : 0;
 }
 
 int tl_tee_measure_record(struct tl_tee *tee, const void *text, size_t n, struct tl_error *err)
 {
+	const struct root *root = &tee->roots[0];
 	struct tl_event_digests digests;
 	int r = check_open(tee, err);
 
@@ -169,11 +220,14 @@ int tl_tee_measure_record(struct tl_tee *tee, const void *text, size_t n, struct
 	if (tee->n_events || tee->record_log.len_bytes)
 		return tl_fail(err, TL_E_EVENT_ORDER, EPERM,
 			       "the launch record would not be measured once, before the launch");
-	if (!tee->ops->extend_record)
+	if (!root->ops->extend_record)
 		return 0;
 	r = record_prepare(tee, text, n, &digests, err);
+	/* The first root looks at its own registers. */
 	if (r == 0)
-		r = tee->ops->extend_record(tee->backend, &digests, err);
+		r = check_unused(tee, 1, err);
+	if (r == 0)
+		r = root->ops->extend_record(root->backend, &digests, err);
 	if (r < 0)
 		tee->state = TEE_BROKEN;
 	return r;
@@ -186,7 +240,7 @@ int tl_tee_measure(struct tl_tee *tee, const struct tl_event *event, struct tl_e
 	if (r < 0)
 		return r;
 	if (tee->n_events == 0) {
-		r = tee->ops->check_unused(tee->backend, err);
+		r = check_unused(tee, 0, err);
 		if (r < 0)
 			return r;
 	}
@@ -200,20 +254,33 @@ int tl_tee_measure(struct tl_tee *tee, const struct tl_event *event, struct tl_e
 	return 0;
 }
 
+/* What can't be logged must not be found out half-way. */
+static int rehearse(const struct tl_tee *tee, const struct tl_event_list *list,
+		    struct tl_error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < tee->n_roots; i++) {
+		const struct root *root = &tee->roots[i];
+		auto_buf struct tl_buf log = { 0 };
+
+		tl_buf_init(&log, TL_CEL_MAX_BYTES);
+		r = tl_cel_encode(list, root->ops->form, &root->banks, &log, err);
+	}
+	return r;
+}
+
 int tl_tee_measure_launch(struct tl_tee *tee, const struct tl_event_list *list,
 			  const struct tl_cancel *cancel, struct tl_error *err)
 {
-	auto_buf struct tl_buf rehearsal = { 0 };
 	int r = check_open(tee, err);
 
-	tl_buf_init(&rehearsal, TL_CEL_MAX_BYTES);
 	if (r < 0)
 		return r;
 	if (!list->n || list->items[list->n - 1].type != TL_EVENT_SEPARATOR)
 		return tl_fail(err, TL_E_EVENT_ORDER, EINVAL,
 			       "the events of a launch don't end with the separator");
-	/* What can't be logged must not be found out half-way. */
-	r = tl_cel_encode(list, tee->ops->form, &tee->banks, &rehearsal, err);
+	r = rehearse(tee, list, err);
 	for (size_t i = 0; r >= 0 && i < list->n; i++) {
 		if (tl_cancel_is_requested(cancel)) {
 			tee->state = TEE_BROKEN;
@@ -262,22 +329,71 @@ static int check_pcr(const struct tl_quote *quote, uint8_t index, const uint8_t 
 	return 0;
 }
 
-/* Evidence that no verifier can accept is better explained here than refused far away. */
-static int check_register(const struct tl_tee *tee, const struct tl_evidence *e,
-			  struct tl_error *err)
+static int check_pcrs(const struct tl_tee *tee, const struct root *root,
+		      const struct tl_evidence *e, struct tl_error *err)
 {
 	for (size_t i = 0; i < e->n_quotes; i++) {
 		int r;
 
-		if (i >= tee->banks.n || e->quotes[i].hash != tee->banks.hashes[i])
+		if (i >= root->banks.n || e->quotes[i].hash != root->banks.hashes[i])
 			return tl_fail(err, TL_E_INTERNAL, EINVAL, "quotes aren't those of banks");
-		r = check_pcr(&e->quotes[i], TL_CEL_PCR, tee->registers[i], err);
+		r = check_pcr(&e->quotes[i], TL_CEL_PCR, root->registers[i], err);
 		if (r == 0 && tee->record_log.len_bytes)
 			r = check_pcr(&e->quotes[i], TL_RECORD_PCR, tee->record_registers[i], err);
 		if (r < 0)
 			return r;
 	}
 	return 0;
+}
+
+static int check_rtmr3(const struct root *root, const struct tl_evidence *e, struct tl_error *err)
+{
+	struct tdx_quote quote;
+	int r = tdx_quote_parse(e->tdx.quote.bytes, e->tdx.quote.n, &quote, err);
+
+	if (r < 0)
+		return r;
+	if (memcmp(quote.rtmr3, root->registers[0], TDX_RTMR_BYTES) != 0)
+		return tl_fail(err, TL_E_REGISTER_USED, EBADMSG,
+			       "RTMR 3 isn't what its log gives: something else was measured "
+			       "into it");
+	return 0;
+}
+
+/* Evidence that no verifier can accept is better explained here than refused far away. */
+static int check_registers(const struct tl_tee *tee, const struct tl_evidence *e,
+			   struct tl_error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < tee->n_roots; i++)
+		r = tee->roots[i].ops->form == TL_CEL_TDX ? check_rtmr3(&tee->roots[i], e, err)
+							  : check_pcrs(tee, &tee->roots[i], e, err);
+	return r;
+}
+
+static int collect(const struct tl_tee *tee, const void *nonce, size_t nonce_len,
+		   struct tl_evidence *ret, struct tl_error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < tee->n_roots; i++)
+		r = tee->roots[i].ops->evidence(tee->roots[i].backend, nonce, nonce_len,
+						i + 1 < tee->n_roots, ret, err);
+	return r;
+}
+
+static int add_logs(const struct tl_tee *tee, struct tl_evidence *e)
+{
+	int r = tl_blob_set(&e->record, tee->record_log.data, tee->record_log.len_bytes);
+
+	for (size_t i = 0; r == 0 && i < tee->n_roots; i++) {
+		const struct root *root = &tee->roots[i];
+
+		r = tl_blob_set(root->ops->form == TL_CEL_TDX ? &e->tdx.cel : &e->cel,
+				root->log.data, root->log.len_bytes);
+	}
+	return r;
 }
 
 static void turn_wait(struct tl_tee *tee)
@@ -307,15 +423,14 @@ int tl_tee_evidence(struct tl_tee *tee, const void *nonce, size_t nonce_len,
 
 	if (r >= 0) {
 		turn_wait(tee);
-		r = tee->ops->evidence(tee->backend, nonce, nonce_len, &e, err);
+		r = collect(tee, nonce, nonce_len, &e, err);
 		turn_end(tee);
 	}
 	if (r >= 0)
-		r = check_register(tee, &e, err);
+		r = check_registers(tee, &e, err);
 	if (r < 0)
 		return r;
-	if (tl_blob_set(&e.cel, tee->log.data, tee->log.len_bytes) < 0 ||
-	    tl_blob_set(&e.record, tee->record_log.data, tee->record_log.len_bytes) < 0)
+	if (add_logs(tee, &e) < 0)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "no memory for evidence");
 	*ret = e;
 	tl_evidence_init(&e);

@@ -20,6 +20,9 @@
 #define FIRMWARE_LOG_MAX_BYTES (1 << 20)
 #define CHAIN_MAX_BYTES        (64 << 10)
 #define QUOTE_ATTEMPTS         3 /* for PCRs that change between quote and read */
+/* A TPM2B_DATA holds a TPMT_HA of the largest hash (TPM 2.0 part 2, 10.4.3): 50 bytes where that is
+ * SHA-384. The nonces that are longer are of protocols that take no TPM quote beside TDX. */
+#define NONCE_SURE_BYTES 50
 
 struct tpm {
 	struct tpm_esys esys;
@@ -152,13 +155,14 @@ static int quote_bank(struct tpm *tpm, size_t bank, const void *nonce, size_t no
 	return r < 0 ? tl_fail(err, inner.code, -r, "%s", inner.msg) : 0;
 }
 
-static int tpm_evidence(void *backend, const void *nonce, size_t nonce_len, struct tl_evidence *ret,
-			struct tl_error *err)
+static int tpm_evidence(void *backend, const void *nonce, size_t nonce_len, bool is_beside,
+			struct tl_evidence *ret, struct tl_error *err)
 {
 	struct tpm *tpm = backend;
+	bool is_quoted = !is_beside || nonce_len <= NONCE_SURE_BYTES;
 	int r = 0;
 
-	for (size_t i = 0; i < tpm->banks.n; i++) {
+	for (size_t i = 0; is_quoted && i < tpm->banks.n; i++) {
 		r = quote_bank(tpm, i, nonce, nonce_len, &ret->quotes[i], err);
 		if (r < 0)
 			return r;
@@ -174,7 +178,6 @@ static int tpm_evidence(void *backend, const void *nonce, size_t nonce_len, stru
 }
 
 static const struct tl_tee_ops tpm_ops = {
-	.name = "tpm",
 	.form = TL_CEL_TPM,
 	.check_unused = tpm_check_unused,
 	.extend = tpm_extend,

@@ -44,19 +44,28 @@ struct tl_tdx {
 	struct tl_blob quote;      /* TDX quote over the nonce, padded with zeros, as report data */
 	struct tl_blob ccel_table; /* ACPI table CCEL */
 	struct tl_blob ccel_data;  /* firmware's CC event log, to the end of its last event */
+	struct tl_blob cel;        /* launch log, as extended into RTMR 3 */
+};
+
+/* AMD SEV-SNP; all empty on another machine, and where the report couldn't be had. */
+struct tl_snp {
+	struct tl_blob report; /* over the nonce, padded with zeros, as report data */
+	struct tl_blob
+		certificates; /* the host's table of them (GHCB 2.03, 4.1.8.1); may be empty */
 };
 
 struct tl_evidence {
-	struct tl_quote quotes[TL_BANKS_MAX]; /* in the TPM's bank order */
-	size_t n_quotes;
-	struct tl_blob tcg_event_log; /* firmware's TCG2 log, as the kernel shows it */
-	struct tl_blob cel;       /* launch log: RTMR form if there is a TDX quote, else TPM form */
-	struct tl_blob record;    /* log of PCR 15 (record_log.h); may be empty */
-	struct tl_blob ak_public; /* TPMT_PUBLIC */
-	struct tl_blob ak_cert;   /* X.509, DER */
+	struct tl_quote quotes[TL_BANKS_MAX];    /* in the TPM's bank order */
+	size_t n_quotes;                         /* with a TDX quote it may be 0 */
+	struct tl_blob tcg_event_log;            /* firmware's TCG2 log, as the kernel shows it */
+	struct tl_blob cel;                      /* launch log, as extended into PCR 13 */
+	struct tl_blob record;                   /* log of PCR 15 (record_log.h); may be empty */
+	struct tl_blob ak_public;                /* TPMT_PUBLIC */
+	struct tl_blob ak_cert;                  /* X.509, DER */
 	struct tl_blob cert_chain[TL_CHAIN_MAX]; /* DER, the AK's issuer first; no root needed */
 	size_t n_chain;
 	struct tl_tdx tdx;
+	struct tl_snp snp;
 };
 
 /** Zero is empty too; init is for values that lie on the stack. */

@@ -2,19 +2,22 @@
 /*
  * A trusted execution environment that can measure and attest. A backend is one table of functions;
  * the rules that must hold for each of them (log after register, nothing after the separator,
- * all or nothing) live here, once.
+ * all or nothing) live here, once. A machine with TDX has two of them, which are joined: each event
+ * goes into the TPM, then into RTMR 3, and each register has a log of its own.
  *
  * Measuring is all or nothing: an error in mid-sequence leaves the register poisoned ON PURPOSE. No
  * separator is extended, so no verifier ever accepts the register in this boot; every further
- * measurement or evidence of this handle is refused with TL_E_MEASURE_BROKEN.
+ * measurement or evidence of this handle, from either backend, is refused with
+ * TL_E_MEASURE_BROKEN.
  *
  * One thread owns a handle until everything is measured; from then on any thread may call
- * tl_tee_evidence(), and nothing else but _name, _banks, _log, _warnings is called until the close.
+ * tl_tee_evidence(), and nothing else but _form, _banks, _log, _warnings is called until the close.
  * All calls but those four block on the hardware, each command for at most 30 s; a busy TPM is
  * asked again within that time.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,11 +26,11 @@
 #include <teelaunch/event_log.h>
 #include <teelaunch/evidence.h>
 #include <teelaunch/str.h>
+#include <teelaunch/tsm.h>
 
-struct tl_tee; /* an open backend with its launch log */
+struct tl_tee; /* an open backend with its launch log, or two of them */
 
 struct tl_tee_ops {
-	const char *name; /* "tpm", ... */
 	enum tl_cel_form form;
 	/* The register isn't touched yet (all zeros in all banks), else TL_E_REGISTER_USED. */
 	int (*check_unused)(void *backend, struct tl_error *err);
@@ -37,9 +40,11 @@ struct tl_tee_ops {
 	 * NULL: this hardware has no register for the launch record, and none is measured. */
 	int (*extend_record)(void *backend, const struct tl_event_digests *digests,
 			     struct tl_error *err);
-	/* Fill everything except the logs of ours. @ret is empty on entry; done by the caller. */
-	int (*evidence)(void *backend, const void *nonce, size_t nonce_len, struct tl_evidence *ret,
-			struct tl_error *err);
+	/* Fill what is its own, except the logs of ours. The caller frees @ret, on failure too.
+	 * @is_beside: another backend is the root that attests; a quote for which this one can't
+	 * take the nonce may be left out. */
+	int (*evidence)(void *backend, const void *nonce, size_t nonce_len, bool is_beside,
+			struct tl_evidence *ret, struct tl_error *err);
 	void (*close)(void *backend);
 };
 
@@ -69,6 +74,21 @@ struct tl_tpm_options {
  */
 int tl_tpm_open(const struct tl_tpm_options *options, struct tl_tee **ret, struct tl_error *err);
 
+/**
+ * Open Intel TDX: RTMR 3, and the firmware's CC event log. Quotes come later, from tsm.h.
+ * Codes: TL_E_RTMR, TL_E_CCEL.
+ * @paths  outlives the handle
+ */
+int tl_tdx_open(const struct tl_tsm_paths *paths, struct tl_tee **ret, struct tl_error *err);
+
+/**
+ * From now on every event goes into the registers of @tee, then into those of @consume_other; the
+ * record of PCR 15 only into those of @tee. Evidence is of both, and @consume_other's is what
+ * attests. Nothing was measured yet with either, and none of them is joined (else TL_E_INTERNAL,
+ * and the caller still owns both).
+ */
+int tl_tee_join(struct tl_tee *tee, struct tl_tee *consume_other, struct tl_error *err);
+
 /** Flush keys and sessions, close. NULL is fine; always returns NULL. */
 struct tl_tee *tl_tee_close(struct tl_tee *tee);
 static inline void tl_tee_closep(struct tl_tee **tee)
@@ -77,8 +97,9 @@ static inline void tl_tee_closep(struct tl_tee **tee)
 }
 #define auto_tee __attribute__((cleanup(tl_tee_closep)))
 
-const char *tl_tee_name(const struct tl_tee *tee);
-/* Borrowed from @tee. */
+/* Of the root that attests. */
+enum tl_cel_form tl_tee_form(const struct tl_tee *tee);
+/* Borrowed from @tee; of the backend that was opened first. */
 const struct tl_banks *tl_tee_banks(const struct tl_tee *tee);
 const struct tl_strv *tl_tee_warnings(const struct tl_tee *tee);
 const struct tl_buf *tl_tee_log(const struct tl_tee *tee); /* launch log so far, encoded */
@@ -90,7 +111,7 @@ const struct tl_buf *tl_tee_log(const struct tl_tee *tee); /* launch log so far,
  */
 int tl_tee_measure_record(struct tl_tee *tee, const void *text, size_t n, struct tl_error *err);
 /**
- * Extend one event into the register of all banks; the log gets it only after all were extended.
+ * Extend one event into the registers of all banks; a log gets it only after its own registers.
  * The first one checks that nothing was measured there before. After a separator: TL_E_EVENT_ORDER.
  */
 int tl_tee_measure(struct tl_tee *tee, const struct tl_event *event, struct tl_error *err);

@@ -18,6 +18,7 @@ PROBES = {
     "root": lambda: os.geteuid() == 0,
     "kvm": lambda: os.access("/dev/kvm", os.R_OK | os.W_OK),
     "device-mapper": has_device_mapper,
+    "fuse": lambda: os.access("/dev/fuse", os.R_OK | os.W_OK),
 }
 
 

@@ -338,7 +338,7 @@ static int collect(void *ctx, const void *nonce, size_t n, struct tl_evidence *r
 	if (opts.key && opts.tdx) {
 		tl_blob_set(&ret->tdx.quote, nonce, n);
 		tl_blob_set(&ret->tdx.ccel_data, "ccel\xff", 5);
-		tl_blob_set(&ret->cel, "cel", 3);
+		tl_blob_set(&ret->tdx.cel, "cel", 3);
 		tl_blob_set(&ret->ak_cert, "ak", 2);
 	}
 	return tl_blob_set(&ret->quotes[0].attest, nonce, n);

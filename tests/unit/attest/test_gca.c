@@ -174,19 +174,23 @@ static void the_body_of_verify_attestation_is_exact(void **state)
 		",\"tokenOptions\":{\"audience\":\"a\",\"tokenType\":1}}");
 }
 
-/* The TPM's quotes stay at home; its certificate says which machine it is. */
+/* Where there is no place for the TPM's quotes, or the TPM couldn't take the nonce, its certificate
+ * says which machine it is. */
 static void tdx_evidence_takes_its_own_fields(void **state)
 {
 	static const char td[] = "\"tdCcel\":{\"ccelAcpiTable\":\"dA==\",\"ccelData\":\"ZA==\","
-				 "\"canonicalEventLog\":\"//79\",\"tdQuote\":\"cQ==\"}";
+				 "\"canonicalEventLog\":\"cnRtcg==\",\"tdQuote\":\"cQ==\"}";
 	static const struct {
 		enum tl_verifier_api api;
+		size_t n_quotes;
 		const char *identity;
 	} rows[] = {
-		{ TL_VERIFIER_CONFIDENTIAL_SPACE, "\"gceShieldedIdentity\":{\"akCert\":\"Y2VydA=="
-						  "\",\"akCertChain\":[\"aXNzdWVy\"]}" },
-		{ TL_VERIFIER_ATTESTATION,
+		{ TL_VERIFIER_CONFIDENTIAL_SPACE, 2,
+		  "\"gceShieldedIdentity\":{\"akCert\":\"Y2VydA=="
+		  "\",\"akCertChain\":[\"aXNzdWVy\"]}" },
+		{ TL_VERIFIER_ATTESTATION, 0,
 		  "\"tpmAttestation\":{\"akCert\":\"Y2VydA==\",\"certChain\":[\"aXNzdWVy\"]}" },
+		{ TL_VERIFIER_ATTESTATION, 2, QUOTES },
 	};
 	const struct tl_token_options options = { .audience = "a" };
 
@@ -195,8 +199,12 @@ static void tdx_evidence_takes_its_own_fields(void **state)
 		auto_evidence struct tl_evidence e = { 0 };
 		auto_buf struct tl_buf body = { 0 };
 
+		bool is_beside = rows[i].api == TL_VERIFIER_ATTESTATION && rows[i].n_quotes;
+
 		evidence_make(&e);
+		e.n_quotes = rows[i].n_quotes;
 		assert_int_equal(tl_blob_set(&e.tdx.quote, "q", 1), 0);
+		assert_int_equal(tl_blob_set(&e.tdx.cel, "rtmr", 4), 0);
 		assert_int_equal(tl_blob_set(&e.tdx.ccel_table, "t", 1), 0);
 		assert_int_equal(tl_blob_set(&e.tdx.ccel_data, "d", 1), 0);
 		assert_int_equal(
@@ -204,7 +212,31 @@ static void tdx_evidence_takes_its_own_fields(void **state)
 			0);
 		assert_non_null(strstr(tl_buf_str(&body), td));
 		assert_non_null(strstr(tl_buf_str(&body), rows[i].identity));
-		assert_null(strstr(tl_buf_str(&body), "quotes"));
+		assert_int_equal(strstr(tl_buf_str(&body), "quotes") != NULL, is_beside);
+	}
+}
+
+static void an_snp_report_goes_where_there_is_a_place_for_it(void **state)
+{
+	static const char snp[] =
+		"\"sevSnpAttestation\":{\"report\":\"cmVwb3J0\",\"auxBlob\":\"Y2VydHM=\"}";
+	static const enum tl_verifier_api apis[] = { TL_VERIFIER_CONFIDENTIAL_SPACE,
+						     TL_VERIFIER_ATTESTATION };
+	const struct tl_token_options options = { .audience = "a" };
+
+	(void)state;
+	for (size_t i = 0; i < TL_ARRAY_SIZE(apis); i++) {
+		auto_evidence struct tl_evidence e = { 0 };
+		auto_buf struct tl_buf body = { 0 };
+
+		evidence_make(&e);
+		assert_int_equal(tl_blob_set(&e.snp.report, "report", 6), 0);
+		assert_int_equal(tl_blob_set(&e.snp.certificates, "certs", 5), 0);
+		assert_int_equal(
+			gca_verify_body(apis[i], "c", NULL, 0, &e, NULL, &options, &body, NULL), 0);
+		assert_int_equal(strstr(tl_buf_str(&body), snp) != NULL, i);
+		assert_int_equal(strstr(tl_buf_str(&body), "sevSnp") != NULL, i);
+		assert_non_null(strstr(tl_buf_str(&body), QUOTES));
 	}
 }
 
@@ -420,6 +452,7 @@ int main(void)
 		cmocka_unit_test(the_older_call_names_the_token_type_by_its_number),
 		cmocka_unit_test(the_body_of_verify_confidential_space_is_exact),
 		cmocka_unit_test(tdx_evidence_takes_its_own_fields),
+		cmocka_unit_test(an_snp_report_goes_where_there_is_a_place_for_it),
 		cmocka_unit_test(the_body_of_verify_attestation_is_exact),
 		cmocka_unit_test(image_signatures_are_one_signed_entity),
 		cmocka_unit_test(evidence_above_the_limit_is_refused_by_name),

@@ -61,13 +61,14 @@ static int counter_extend_record(void *backend, const struct tl_event_digests *d
 	return tl_register_extend(TL_SHA256, c->record_reg, digests->items[0].bytes);
 }
 
-static int counter_evidence(void *backend, const void *nonce, size_t nonce_len,
+static int counter_evidence(void *backend, const void *nonce, size_t nonce_len, bool is_beside,
 			    struct tl_evidence *ret, struct tl_error *err)
 {
 	struct counter *c = backend;
 	unsigned int inside = atomic_fetch_add(&c->n_inside, 1) + 1;
 
 	(void)err;
+	(void)is_beside;
 	if (inside > atomic_load(&c->n_inside_most))
 		atomic_store(&c->n_inside_most, inside);
 	tl_clock_sleep_ms(1);
@@ -89,7 +90,6 @@ static void counter_close(void *backend)
 }
 
 static const struct tl_tee_ops counter_ops = {
-	.name = "counter",
 	.form = TL_CEL_TPM,
 	.check_unused = counter_check_unused,
 	.extend = counter_extend,
