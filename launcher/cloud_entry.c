@@ -103,22 +103,25 @@ int cloud_request_begin(const struct cloud_place *place, struct tl_buf *b)
 	return r < 0 ? r : tl_buf_append_str(b, "}},\"entries\":[");
 }
 
-static int time_append(struct tl_buf *b, int64_t time_ms)
+void cloud_time_text(int64_t time_ms, char ret[CLOUD_TIME_MAX])
 {
 	time_t s = (time_t)(time_ms / 1000);
-	char text[32];
 	struct tm tm;
+	size_t n;
 
 	gmtime_r(&s, &tm);
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-	return tl_buf_printf(b, "{\"timestamp\":\"%s.%03dZ\"", text, (int)(time_ms % 1000));
+	n = strftime(ret, CLOUD_TIME_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(ret + n, CLOUD_TIME_MAX - n, ".%03dZ", (int)(time_ms % 1000));
 }
 
 static int entry_append(const struct cloud_place *place, const struct cloud_stamp *stamp,
 			const char *payload, size_t n, struct tl_buf *b)
 {
-	int r = time_append(b, stamp->time_ms);
+	char time[CLOUD_TIME_MAX];
+	int r;
 
+	cloud_time_text(stamp->time_ms, time);
+	r = tl_buf_printf(b, "{\"timestamp\":\"%s\"", time);
 	if (r == 0)
 		r = tl_buf_printf(
 			b, ",\"severity\":\"%s\",\"insertId\":\"%016" PRIx64 "-%" PRIu64 "\"",

@@ -28,6 +28,10 @@ struct cloud_stamp {
 	uint64_t number;      /* counted in the launch: with @run it tells a repeated entry */
 };
 
+#define CLOUD_TIME_MAX 32
+/** A time as Google's services take it: RFC 3339, in UTC, with milliseconds. */
+void cloud_time_text(int64_t time_ms, char ret[CLOUD_TIME_MAX]);
+
 /** LogSeverity of a syslog level. */
 const char *cloud_severity(int level);
 

@@ -14,9 +14,10 @@
 
 /* All strings are borrowed for the whole launch. */
 struct launch_options {
-	const char *metadata_host; /* host or host:port; plain http */
-	const char *cloud_logging; /* https URL of Cloud Logging, without path; "off": none */
-	const char *containerd;    /* absolute path of the socket */
+	const char *metadata_host;    /* host or host:port; plain http */
+	const char *cloud_logging;    /* https URL of Cloud Logging, without path; "off": none */
+	const char *cloud_monitoring; /* https URL of Cloud Monitoring, without path; "off": none */
+	const char *containerd;       /* absolute path of the socket */
 	const char *tcti; /* TPM transmission interface, as Tss2_TctiLdr_Initialize takes it */
 	const char *firmware_log;      /* TCG2 event log of this boot */
 	const char *kernel_cmdline;    /* file with the kernel's command line */

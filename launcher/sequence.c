@@ -107,9 +107,9 @@ static void console_open(struct launch *l)
 /* A log that can't be had must not stop a launch either. */
 static void cloud_log_start(struct launch *l)
 {
-	const struct cloud_log_options options = { .url = l->options->cloud_logging,
-						   .roots = l->options->google_roots,
-						   .metadata_host = l->options->metadata_host };
+	const struct cloud_writer_options options = { .url = l->options->cloud_logging,
+						      .roots = l->options->google_roots,
+						      .metadata_host = l->options->metadata_host };
 	struct tl_error err = { 0 };
 
 	if (strcmp(options.url, "off") == 0)
@@ -121,16 +121,29 @@ static void cloud_log_start(struct launch *l)
 			     tl_catalogue_find(err.code)->id, TL_Q(err.msg));
 }
 
+/* Its last samples were under way while all was undone. */
+static void cloud_monitoring_end(struct launch *l)
+{
+	struct cloud_writer_counts counts = { 0 };
+
+	if (!l->cloud_monitoring)
+		return;
+	l->cloud_monitoring = cloud_writer_close(l->cloud_monitoring, &counts);
+	tl_log_event(counts.dropped ? LOG_WARNING : LOG_INFO, "cloud_monitoring.end",
+		     "written=%" PRIu64 " dropped=%" PRIu64 " failures=%" PRIu64, counts.written,
+		     counts.dropped, counts.failures);
+}
+
 /* The report is in it; what becomes of the queue is said where there is still somebody to hear it.
  */
 static void cloud_log_end(struct launch *l)
 {
-	struct cloud_log_counts counts = { 0 };
+	struct cloud_writer_counts counts = { 0 };
 
 	if (!l->cloud_log)
 		return;
 	tl_log_set_sink(NULL, NULL);
-	l->cloud_log = cloud_log_close(l->cloud_log, &counts);
+	l->cloud_log = cloud_writer_close(l->cloud_log, &counts);
 	tl_log_event(counts.dropped ? LOG_WARNING : LOG_INFO, "cloud_log.end",
 		     "written=%" PRIu64 " dropped=%" PRIu64 " failures=%" PRIu64, counts.written,
 		     counts.dropped, counts.failures);
@@ -196,6 +209,7 @@ int launch_run(const struct launch_options *options, struct tl_cancel *cancel)
 		r = -EIO;
 	}
 	code = launch_finish(&l, r, &err);
+	cloud_monitoring_end(&l);
 	cloud_log_end(&l);
 	code = launch_pause(&l, code);
 	launch_done(&l);

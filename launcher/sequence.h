@@ -39,7 +39,7 @@ struct launch {
 	struct power_button *power_button;
 	int console_fd; /* where the log and the workload's raw output go; -1: standard error */
 
-	struct cloud_log *cloud_log; /* NULL: none */
+	struct cloud_writer *cloud_log; /* NULL: none */
 
 	struct machine_facts machine;
 	bool has_machine;
@@ -71,6 +71,7 @@ struct launch {
 	struct token_keeping *tokens;       /* NULL: no token is kept */
 	struct token_serving *serving;
 	struct health *health; /* while the workload runs; NULL: nothing is monitored */
+	struct cloud_writer *cloud_monitoring; /* gets its samples; NULL: none */
 
 	struct report report; /* numbers and static texts; the rest is filled in by finish.c */
 	char pcr13_hex[2 * TL_HASH_SIZE_MAX + 1], pcr15_hex[2 * TL_HASH_SIZE_MAX + 1];

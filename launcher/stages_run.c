@@ -12,6 +12,7 @@
 #include <teelaunch/clock.h>
 #include <teelaunch/log.h>
 
+#include "health/cloud_monitoring.h"
 #include "sequence.h"
 #include "workload/workload.h"
 
@@ -180,14 +181,35 @@ static void monitoring_say(const struct launch *l)
 			     : "memory/bytes_used enabled");
 }
 
+/* To where the reference's metrics are. The launch doesn't depend on it either. */
+static void cloud_monitoring_start(struct launch *l)
+{
+	const struct cloud_writer_options options = { .url = l->options->cloud_monitoring,
+						      .roots = l->options->google_roots,
+						      .metadata_host = l->options->metadata_host };
+	struct tl_error err = { 0 };
+
+	if (strcmp(options.url, "off") == 0)
+		return;
+	if (cloud_monitoring_open(&options, &l->cloud_monitoring, &err) < 0)
+		tl_log_event(LOG_WARNING, "cloud_monitoring.off", "code=%s msg='%s'",
+			     tl_catalogue_find(err.code)->id, TL_Q(err.msg));
+}
+
+static void sample_put(void *ctx, const struct sample *s)
+{
+	cloud_monitoring_put(ctx, s);
+}
+
 /*
  * A level that the image doesn't allow has ended the launch before. The workload doesn't depend on
  * being watched.
  */
 static void monitoring_open(struct launch *l)
 {
-	const struct health_options options = {
+	struct health_options options = {
 		.level = l->spec.monitoring,
+		.sink = sample_put,
 		.period_ms = l->options->monitoring_period_ms,
 		.sample = { .roots = { .proc = "/proc", .cgroup = "/sys/fs/cgroup" },
 			    .workload_pid = tl_workload_pid(l->workload),
@@ -196,7 +218,13 @@ static void monitoring_open(struct launch *l)
 	struct tl_error err = { 0 };
 
 	monitoring_say(l);
-	if (options.level != TL_MONITORING_NONE && health_open(&options, &l->health, &err) < 0)
+	if (options.level == TL_MONITORING_NONE)
+		return;
+	cloud_monitoring_start(l);
+	options.sink_ctx = l->cloud_monitoring;
+	if (!l->cloud_monitoring)
+		options.sink = NULL;
+	if (health_open(&options, &l->health, &err) < 0)
 		tl_log_event(LOG_WARNING, "monitoring.failed", "code=%s msg='%s'",
 			     tl_catalogue_find(err.code)->id, TL_Q(err.msg));
 }
@@ -217,6 +245,7 @@ int stage_run(struct launch *l, struct tl_error *err)
 	tl_log_event(LOG_INFO, "workload.started", "container=%s", TL_WORKLOAD_CONTAINER);
 	r = tl_workload_wait(l->workload, l->cancel, &end, err);
 	l->health = health_close(l->health);
+	cloud_writer_finish(l->cloud_monitoring);
 	if (r < 0)
 		return r;
 	end_report(l, &end);

@@ -53,7 +53,7 @@ static int parse_https(const char *value, void *field)
 	return 0;
 }
 
-static int parse_cloud_logging(const char *value, void *field)
+static int parse_https_or_off(const char *value, void *field)
 {
 	if (strcmp(value, "off") != 0)
 		return parse_https(value, field);
@@ -125,9 +125,13 @@ const struct option_row run_rows[RUN_OPTIONS] = {
 	OPTION(struct run_arguments, "google-roots", "PEM", launch.google_roots, parse_file,
 	       "the only roots that may vouch for Google's registries and IAM [the system's]"),
 	OPTION(struct run_arguments, "cloud-logging", "URL|off", launch.cloud_logging,
-	       parse_cloud_logging,
+	       parse_https_or_off,
 	       "Cloud Logging, for the log and redirected output "
 	       "[https://logging.googleapis.com]"),
+	OPTION(struct run_arguments, "cloud-monitoring", "URL|off", launch.cloud_monitoring,
+	       parse_https_or_off,
+	       "Cloud Monitoring, for samples of the machine's health that are asked for "
+	       "[https://monitoring.googleapis.com]"),
 	OPTION(struct run_arguments, "iam", "URL", launch.iam, parse_https,
 	       "service for impersonated accounts [https://iamcredentials.googleapis.com]"),
 	OPTION(struct run_arguments, "ita", "URL", launch.ita, parse_https,
@@ -182,6 +186,7 @@ struct run_arguments run_defaults(const char *metadata_host)
 			.kernel_cmdline = "/proc/cmdline",
 			.verifier = "https://confidentialcomputing.googleapis.com",
 			.cloud_logging = "https://logging.googleapis.com",
+			.cloud_monitoring = "https://monitoring.googleapis.com",
 			.verifier_api = "verifyConfidentialSpace",
 			.shared_dir = "/tmp/container_launcher",
 			.state_dir = "/run/teelaunch",

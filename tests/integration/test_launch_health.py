@@ -2,14 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Monitoring, as tee-monitoring-enable asks for it and the image's labels allow it: what the samples say is
 compared with what the kernel says to python; that PCR 13 tells of it, with what hashlib computes."""
+import json
 import os
 import re
 import time
 
 import launch_case
 import measured
+import metadata
 import parts
+from net_world import Server, respond, wait_for_the_end
 
+STATES = ("used", "free", "buffered", "cached", "slab")
 FAST = ("--monitoring-period-ms", "1000")
 MEMORY = {"metrics", "memory_total_bytes", "memory_used_bytes", "memory_free_bytes", "memory_buffered_bytes",
           "memory_cached_bytes", "memory_slab_bytes", "workload_memory_bytes", "workload_memory_max_bytes",
@@ -30,6 +34,44 @@ def memory_total():
 class Health(launch_case.LaunchCase):
     images = ("test/memory-always:1", "test/memory-debugonly:1", "test/memory-never:1", "test/wide:1")
 
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.tls = cls.world.path("monitoring")
+        os.makedirs(cls.tls)
+        parts.make_tls(cls.tls, "teelaunch test monitoring")
+        for new, old in (("leaf.pem", "cert.pem"), ("leaf.key", "key.pem")):
+            os.rename(os.path.join(cls.tls, old), os.path.join(cls.tls, new))
+
+    def serve(self, answer):
+        server = Server(answer, os.path.join(self.tls, "leaf"))
+        self.addCleanup(server.close)
+        return server
+
+    def monitoring(self, answer=None):
+        """Cloud Monitoring, as it answers projects.timeSeries.create: each series once in a request and with
+        one point, later than the one before. `answer(number of the request)` is a status, None: take it."""
+        self.points, self.wrong = {}, []
+
+        def take(series):
+            key = json.dumps([series["metric"], series["resource"]], sort_keys=True)
+            point, = series["points"]
+            if self.points.get(key, [{}])[-1].get("interval", {}).get("endTime", "") >= point["interval"]["endTime"]:
+                self.wrong.append(key)
+            self.points.setdefault(key, []).append({**point, "series": series})
+
+        def serve(server, connection, request):
+            status = answer(len(server.requests)) if answer else None
+            if status:
+                return respond(connection, status, b'{"error":{"code":1,"message":"canary of the service"}}')
+            for series in json.loads(request.body)["timeSeries"]:
+                take(series)
+            return respond(connection, 200, b"{}")
+        return self.serve(serve)
+
+    def to(self, url):
+        return (*FAST, "--cloud-monitoring", url, "--google-roots", os.path.join(self.tls, "ca.pem"))
+
     def launch(self, image, *actions, options=FAST, hardened=True, **keys):
         cmd = {"cmd": '["%s"]' % '","'.join(actions)} if actions else {}
         self.attributes = self.world.attributes(image, **cmd, **keys)
@@ -44,7 +86,9 @@ class Health(launch_case.LaunchCase):
         return dict(events)[measured.MEMORY_MONITOR]
 
     def test_memory_alone_is_sampled_where_the_image_allows_it(self):
-        launch = self.launch("test/memory-always:1", "sleep=3", "exit=0", monitoring_memory_enable="true")
+        server = self.monitoring()
+        launch = self.launch("test/memory-always:1", "sleep=3", "exit=0", options=self.to(server.url),
+                             monitoring_memory_enable="true")
         self.assert_end(launch, 0, "success")
         found = samples(launch.stderr)
         self.assertGreaterEqual(len(found), 2, launch.stderr)
@@ -52,7 +96,7 @@ class Health(launch_case.LaunchCase):
             self.assertLessEqual(set(sample), MEMORY)
             self.assertEqual(sample["metrics"], "memoryOnly")
             self.assertEqual(int(sample["memory_total_bytes"]), memory_total())
-            states = sum(int(sample["memory_%s_bytes" % s]) for s in ("used", "free", "buffered", "cached", "slab"))
+            states = sum(int(sample["memory_%s_bytes" % s]) for s in STATES)
             self.assertEqual(states, memory_total())
             # One static program: a few pages, and those of its group.
             self.assertTrue(0 < int(sample["workload_memory_bytes"]) < 64 << 20, sample)
@@ -60,12 +104,17 @@ class Health(launch_case.LaunchCase):
         self.assertEqual(samples(launch.console), [])  # a console is slow
         self.assertIn("Health Monitoring is enabled by the VM operator: memory/bytes_used enabled", launch.console)
         self.assertEqual(self.assert_measured(launch), b"\1")
+        self.assertEqual({p[0]["series"]["metric"]["type"] for p in self.points.values()},
+                         {"compute.googleapis.com/guest/memory/bytes_used"})
 
     def test_all_is_memory_and_processors_and_disk(self):
+        """And what couldn't be written at first is written when the service is well again."""
+        server = self.monitoring(lambda n: 503 if n == 1 else None)
         before = time.clock_gettime(time.CLOCK_BOOTTIME)
-        launch = self.launch("test/wide:1", "sleep=2", "exit=0", monitoring_enable="ALL")
+        launch = self.launch("test/wide:1", "sleep=4", "exit=0", options=self.to(server.url), monitoring_enable="ALL")
         self.assert_end(launch, 0, "success")
-        first, last = samples(launch.stderr)[0], samples(launch.stderr)[-1]
+        found = samples(launch.stderr)
+        first, last = found[0], found[-1]
         self.assertEqual(first["metrics"], "all")
         self.assertTrue(before - 1 <= int(first["uptime_s"]) <= time.clock_gettime(time.CLOCK_BOOTTIME) + 1)
         disk = os.statvfs(self.world.containerd.root)
@@ -77,13 +126,39 @@ class Health(launch_case.LaunchCase):
         self.assertEqual(self.assert_measured(launch), b"\0")
         record = measured.record(self.attributes, launch.command, self.world.metadata.host)
         self.assertEqual(record["operator"]["monitoring"], "all")
+        self.assert_written(server, found)
+        self.assertRegex(launch.console, r"event=cloud_monitoring.end written=%d dropped=0 failures=1" % len(found))
+        self.assertNotIn(metadata.ACCESS_TOKEN, launch.console + launch.stderr)
+
+    def assert_written(self, server, found):
+        """The samples of the log are the points of the service."""
+        request = server.requests[0]
+        self.assertEqual((request.method, request.target), ("POST", "/v3/projects/%s/timeSeries" % metadata.PROJECT))
+        self.assertEqual(request.headers["Authorization"], "Bearer " + metadata.ACCESS_TOKEN)
+        self.assertEqual(self.wrong, [])
+        points_of = {}
+        for points in self.points.values():
+            series = points[0]["series"]
+            labels, kind = dict(series["metric"]["labels"]), series["metric"]["type"].split("/guest/")[1]
+            self.assertEqual(series["resource"], {"type": "gce_instance", "labels": {
+                "project_id": metadata.PROJECT, "instance_id": metadata.INSTANCE_ID, "zone": metadata.ZONE}})
+            self.assertEqual(labels.pop("instance_name"), metadata.INSTANCE_NAME)
+            points_of.setdefault(kind, {})[labels.get("state", "")] = points
+        for state in STATES:
+            self.assertEqual([p["value"]["int64Value"] for p in points_of["memory/bytes_used"][state]],
+                             [s["memory_%s_bytes" % state] for s in found])
+        begin = {p["interval"]["startTime"] for p in points_of["cpu/usage_time"]["user"]}
+        self.assertEqual(len(begin), 1)  # one series, though samples are many
+        self.assertIn("system/uptime", points_of)
 
     def test_nothing_is_sampled_that_nobody_asked_for(self):
-        launch = self.launch("test/wide:1", "exit=0")
+        server = self.monitoring()
+        launch = self.launch("test/wide:1", "exit=0", options=self.to(server.url))
         self.assert_end(launch, 0, "success")
         self.assertEqual(samples(launch.stderr), [])
         self.assertIn("Health Monitoring is disabled", launch.console)
         self.assertEqual(self.assert_measured(launch), b"\0")
+        self.assertEqual(server.requests, [])
 
     def test_the_labels_decide(self):
         """Each once; all combinations are vectors of the policy."""
@@ -96,6 +171,20 @@ class Health(launch_case.LaunchCase):
                 self.assert_end(launch, 4 if not is_hardened else 0 if is_allowed else 1,
                                 "success" if is_allowed else "denied", None if is_allowed else "TL0409")
                 self.assertEqual(bool(samples(launch.stderr)), is_allowed)
+
+    def test_a_service_that_fails_neither_stops_nor_delays_a_launch(self):
+        cases = [("status %d" % s, self.monitoring(lambda _, s=s: s).url) for s in (400, 429)]
+        cases += [("silent", self.serve(lambda server, *_: wait_for_the_end(server)).url),
+                  ("not there", "https://127.0.0.1:1")]
+        for name, url in cases:
+            with self.subTest(name):
+                launch = self.launch("test/wide:1", "exit=0", options=self.to(url), monitoring_enable="all")
+                self.assert_end(launch, 0, "success")
+                self.note("%-12s %.2f s", name, launch.took_s)
+                self.assertLess(launch.took_s, 40)  # two of them by design: the last words
+                self.assertEqual(launch.console.count("event=cloud_monitoring.failing"), 1)
+                self.assertEqual("canary of the service" in launch.console, name.startswith("status"))
+                self.assertRegex(launch.console, r"event=cloud_monitoring.end written=0 dropped=[1-9]\d* failures=[1-9]")
 
 
 if __name__ == "__main__":

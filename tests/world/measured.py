@@ -25,7 +25,8 @@ UNIT_DEFAULTS = {
     "token_burst": 5, "token_cache_ms": 10000, "stop_grace_ms": 30000, "drain_ms": 10000,
     "iam": None, "ita": None, "ita_roots": None, "aia_host": ["storage.googleapis.com"],
     "restart_delay_max_ms": 300000, "monitoring_period_ms": 60000,
-    "cloud_logging": "https://logging.googleapis.com", "firewall": "on",
+    "cloud_logging": "https://logging.googleapis.com",
+    "cloud_monitoring": "https://monitoring.googleapis.com", "firewall": "on",
     "firewall_also": [], "console_output": "lines", "log_level": "info", "metadata_host": "169.254.169.254",
 }
 PROTECTED_DISK = {"mode": "protected", "cipher": "capi:gcm(aes)-random", "integrity": "aead"}

@@ -303,7 +303,7 @@ class World:
                 "--verifier", self.verifier.url, "--verifier-roots", self.verifier.ca,
                 "--registry-roots", "%s=%s" % (self.registry.host, self.registry.ca),
                 "--disk", "unprotected", "--root", "any", "--firewall", "off",
-                "--cloud-logging", "off", "--restart-delay-max-ms", "0"]
+                "--cloud-logging", "off", "--cloud-monitoring", "off", "--restart-delay-max-ms", "0"]
 
     def launch_start(self, attributes, hardened=True, options=(), before=(), env=None):
         """Boot, and start teelaunchd with these attributes in the metadata."""

@@ -262,6 +262,7 @@ static const struct {
 	{ "--root", "any" },
 	{ "--firewall", "off" },
 	{ "--cloud-logging", "off" },
+	{ "--cloud-monitoring", "off" },
 	{ "--iam", "https://other.example" },
 	{ "--ita", "https://other.example" },
 	{ "--ita-roots", NULL },
