@@ -15,10 +15,12 @@
 #include <teelaunch/exit_decision.h>
 #include <teelaunch/log.h>
 
+#include "containerd/containerd.h"
 #include "journal.h"
 #include "machine.h"
 #include "manager.h"
 #include "report.h"
+#include "workload/workload.h"
 
 #define DRAIN_POLL_MS 10
 /* What a UART still holds when the driver's own buffer is empty: 64 bytes at 9600 baud. */
@@ -59,7 +61,6 @@ static bool is_debug(const char *cmdline_path)
 static void report_for_launcher(const struct exit_options *o, const struct tl_unit_end *end,
 				enum tl_vm_action action, int console_fd)
 {
-	const int fds[] = { o->journal ? -1 : STDERR_FILENO, console_fd };
 	struct tl_error err = { 0 };
 	struct report report = {
 		.result = tl_outcome_name(TL_OUTCOME_FATAL),
@@ -71,23 +72,34 @@ static void report_for_launcher(const struct exit_options *o, const struct tl_un
 		.version = o->version,
 		.commit = o->commit,
 	};
-	auto_free char *text = NULL;
-	auto_free char *line = NULL;
 
 	(void)tl_fail(&err, TL_E_LAUNCHER_DIED, EIO, "the launcher ended by itself: %s, %s %s",
 		      tl_end_name(end->end), o->code ? o->code : "", o->status ? o->status : "");
 	report.code = tl_catalogue_find(err.code)->id;
 	report.message = err.msg;
-	if (report_format(&report, REPORT_CONSOLE_MAX - sizeof(REPORT_PREFIX), &text) < 0 ||
-	    asprintf(&line, "%s%s\n", REPORT_PREFIX, text) < 0)
-		return;
-	for (size_t i = 0; i < TL_ARRAY_SIZE(fds); i++)
-		if (fds[i] >= 0)
-			(void)tl_log_raw(fds[i], line, strlen(line));
-	line[strlen(line) - 1] = '\0';
-	if (o->journal)
-		(void)journal_document(o->journal, LOG_ERR, "launch.report", line, "TL_REPORT",
-				       text, strlen(text));
+	report_print(&report, NULL, console_fd, o->journal);
+}
+
+/* What a launcher that died has left running: without token refresh, without the watch over its
+ * disk, and without anybody who would end it. */
+static void orphan_kill(const struct exit_options *o)
+{
+	const struct tl_ctrd_call call = {
+		.deadline = tl_deadline_in(tl_clock_mono_ms(), o->containerd_wait_ms),
+	};
+	auto_ctrd struct tl_ctrd *c = NULL;
+	struct tl_error err = { 0 };
+	int r = tl_ctrd_open(o->containerd, TL_WORKLOAD_NAMESPACE, &c, &err);
+
+	if (r == 0)
+		r = tl_ctrd_wait_ready(c, &call, &err);
+	if (r == 0)
+		r = tl_workload_sweep(c, NULL, &err);
+	if (r < 0)
+		tl_log_event(LOG_WARNING, "exit.workload_left", "code=%s msg='%s'",
+			     tl_catalogue_find(err.code)->id, TL_Q(err.msg));
+	else
+		tl_log_event(LOG_INFO, "exit.workload_gone", "msg='no workload is left'");
 }
 
 /* Nothing is synced: the root is read-only, and the disk's key ends with the machine. */
@@ -139,8 +151,10 @@ int exit_run(const struct exit_options *o)
 	action = tl_vm_action_of_end(&end, debug);
 	tl_log_event(LOG_INFO, "exit", "end=%s status=%d mode=%s action=%s", tl_end_name(end.end),
 		     end.status, debug ? "debug" : "production", tl_vm_action_name(action));
-	if (!tl_unit_end_is_decision(&end))
+	if (!tl_unit_end_is_decision(&end)) {
 		report_for_launcher(o, &end, action, console_fd);
+		orphan_kill(o);
+	}
 	r = action == TL_VM_HOLD ? 0 : machine_end(o, action, console_fd);
 	tl_log_set_console(-1);
 	return r;

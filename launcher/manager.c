@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-bus.h>
@@ -134,7 +135,8 @@ void manager_notes_open(struct manager_notes *n)
 	uint64_t interval_us = 0;
 
 	*n = (struct manager_notes){ 0 };
-	if (sd_watchdog_enabled(0, &interval_us) > 0)
+	n->has_watchdog = sd_watchdog_enabled(0, &interval_us) > 0;
+	if (n->has_watchdog)
 		n->period_ms = interval_us / 1000 / SIGNS_PER_INTERVAL;
 	else if (getenv("NOTIFY_SOCKET"))
 		n->period_ms = NO_WATCHDOG_PERIOD_MS; /* the start's timeout is extended still */
@@ -167,11 +169,32 @@ void manager_note_alive(struct manager_notes *n, uint64_t limit_ms)
 		(void)sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%" PRIu64, limit_ms * 1000);
 }
 
-void manager_note_ending(struct manager_notes *n, uint64_t limit_ms)
+/* Whoever waits for the end of something gives no sign of life meanwhile: the next one has so long.
+ */
+static void note_waiting(struct manager_notes *n, const char *status, uint64_t limit_ms)
 {
+	auto_free char *watchdog = NULL;
+
 	n->last_ms = tl_clock_mono_ms();
-	(void)sd_notifyf(0,
-			 "STOPPING=1\nSTATUS=the launch is undone\nEXTEND_TIMEOUT_USEC=%" PRIu64
-			 "\nWATCHDOG=1",
-			 limit_ms * 1000);
+	/* Before it is ready, the watchdog doesn't run yet, and this would start it. */
+	if (n->has_watchdog && n->is_ready &&
+	    asprintf(&watchdog, "\nWATCHDOG=1\nWATCHDOG_USEC=%" PRIu64, limit_ms * 1000) < 0)
+		watchdog = NULL;
+	(void)sd_notifyf(0, "STATUS=%s\nEXTEND_TIMEOUT_USEC=%" PRIu64 "%s", status, limit_ms * 1000,
+			 watchdog ? watchdog : "");
+}
+
+void manager_note_undoing(struct manager_notes *n, uint64_t limit_ms)
+{
+	note_waiting(n, "the launch is undone", limit_ms);
+}
+
+void manager_note_delayed(struct manager_notes *n, uint64_t limit_ms)
+{
+	note_waiting(n, "a restart waits", limit_ms);
+}
+
+void manager_note_ending(void)
+{
+	(void)sd_notify(0, "STOPPING=1\nSTATUS=the launcher ends");
 }

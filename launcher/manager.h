@@ -39,7 +39,7 @@ int manager_end_machine(const char *address, enum tl_vm_action action, struct tl
 struct manager_notes {
 	uint64_t period_ms; /* at most so long between two signs of life; 0: none is wanted */
 	uint64_t last_ms;
-	bool is_ready;
+	bool has_watchdog, is_ready;
 };
 
 /** Reads NOTIFY_SOCKET and WATCHDOG_USEC, once. */
@@ -53,5 +53,12 @@ void manager_note_running(struct manager_notes *n);
  * @limit_ms  before manager_note_running(): how long the next sign may take
  */
 void manager_note_alive(struct manager_notes *n, uint64_t limit_ms);
-/** What was done is undone, and takes at most @limit_ms. */
-void manager_note_ending(struct manager_notes *n, uint64_t limit_ms);
+/**
+ * What was done is undone, and takes at most @limit_ms. Not "stopping" yet: a manager that is told
+ * so sends no SIGTERM any more, and a shutdown could not end the wait that may follow.
+ */
+void manager_note_undoing(struct manager_notes *n, uint64_t limit_ms);
+/** A restart waits; the next sign comes within @limit_ms. */
+void manager_note_delayed(struct manager_notes *n, uint64_t limit_ms);
+/** The process ends now, whatever is asked. */
+void manager_note_ending(void);

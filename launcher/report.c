@@ -3,9 +3,15 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <teelaunch/cleanup.h>
+#include <teelaunch/log.h>
+
+#include "journal.h"
 
 /* What is given up, one step after the other, to get below the limit. */
 enum shorten { FULL, NO_FIXES, FEW_FINDINGS, NO_FINDINGS, NO_STAGES, SHORTEN_END };
@@ -145,6 +151,17 @@ static json_t *token_json(const struct report *r)
 	return o;
 }
 
+/* What is wrapped may be cut inside a character, which JSON has no way to say. */
+static json_t *message_json(const struct report *r)
+{
+	char text[2 * TL_ERROR_MSG_MAX];
+
+	if (!r->message)
+		return NULL;
+	tl_str_escape(r->message, text, sizeof(text));
+	return json_string(text);
+}
+
 static json_t *report_json(const struct report *r, enum shorten level)
 {
 	json_t *o = json_object();
@@ -152,7 +169,7 @@ static json_t *report_json(const struct report *r, enum shorten level)
 	set(o, "schema", json_string("teelaunch.report/1"));
 	set(o, "result", text_or_null(r->result));
 	set(o, "code", text_or_null(r->code));
-	set(o, "message", text_or_null(r->message));
+	set(o, "message", message_json(r));
 	set(o, "exit_code", json_integer(r->exit_code));
 	if (r->restart_delay_ms)
 		set(o, "restart_delay_ms", json_integer((json_int_t)r->restart_delay_ms));
@@ -178,11 +195,44 @@ static json_t *report_json(const struct report *r, enum shorten level)
 	return o;
 }
 
+/* A document that memory ran out for has holes. */
+static bool is_whole(const json_t *o, const struct report *r)
+{
+	static const char *const always[] = { "schema", "exit_code", "log", "build" };
+	const struct {
+		const char *key, *value;
+	} told[] = { { "result", r->result },
+		     { "code", r->code },
+		     { "message", r->message },
+		     { "action", r->action },
+		     { "decided_by", r->decided_by } };
+
+	for (size_t i = 0; i < TL_ARRAY_SIZE(always); i++)
+		if (!json_object_get(o, always[i]))
+			return false;
+	for (size_t i = 0; i < TL_ARRAY_SIZE(told); i++)
+		if (told[i].value && !json_object_get(o, told[i].key))
+			return false;
+	return true;
+}
+
+/* Not json_dumps(): when its buffer can't grow, it may leave out a key and go on (jansson 2.14). */
+static char *text_of(const json_t *o)
+{
+	size_t n = json_dumpb(o, NULL, 0, JSON_COMPACT);
+	auto_free char *text = n ? malloc(n + 1) : NULL;
+
+	if (!text || json_dumpb(o, text, n, JSON_COMPACT) != n)
+		return NULL;
+	text[n] = '\0';
+	return take_ptr(text);
+}
+
 int report_format(const struct report *r, size_t max_bytes, char **ret)
 {
 	for (int level = FULL; level < SHORTEN_END; level++) {
 		json_t *o = report_json(r, (enum shorten)level);
-		auto_free char *text = json_dumps(o, JSON_COMPACT);
+		auto_free char *text = is_whole(o, r) ? text_of(o) : NULL;
 
 		json_decref(o);
 		if (!text)
@@ -193,4 +243,43 @@ int report_format(const struct report *r, size_t max_bytes, char **ret)
 		return 0;
 	}
 	return -ENOMEM;
+}
+
+void report_format_brief(const struct report *r, char *ret, size_t cap_bytes)
+{
+	snprintf(ret, cap_bytes,
+		 "{\"schema\":\"teelaunch.report/1\",\"result\":\"%s\"%s%s%s,\"exit_code\":%d,"
+		 "\"action\":\"%s\",\"decided_by\":\"%s\",\"truncated\":true}",
+		 r->result, r->code ? ",\"code\":\"" : "", r->code ? r->code : "",
+		 r->code ? "\"" : "", r->exit_code, r->action, r->decided_by);
+}
+
+int report_level(const struct report *r)
+{
+	return strcmp(r->result, "success") == 0 ? LOG_INFO : LOG_ERR;
+}
+
+void report_print(const struct report *r, const char *full, int console_fd, struct journal *journal)
+{
+	char line[REPORT_CONSOLE_MAX + 1] = REPORT_PREFIX;
+	char *document = line + strlen(REPORT_PREFIX);
+	const size_t room = sizeof(line) - sizeof(REPORT_PREFIX "\n");
+	auto_free char *text = NULL;
+	bool is_told;
+	size_t n;
+
+	if (report_format(r, room, &text) == 0)
+		memcpy(document, text, strlen(text) + 1);
+	else
+		report_format_brief(r, document, room);
+	n = strlen(line);
+	/* An entry that is lost, as it is without memory, goes by standard error as text. */
+	is_told = journal &&
+		  journal_document(journal, report_level(r), "launch.report", line, "TL_REPORT",
+				   full ? full : document, strlen(full ? full : document));
+	line[n++] = '\n';
+	if (!is_told)
+		(void)tl_log_raw(STDERR_FILENO, line, n);
+	if (console_fd >= 0)
+		(void)tl_log_raw(console_fd, line, n);
 }

@@ -19,6 +19,8 @@
 #define REPORT_FULL_MAX    (256 * 1024)
 #define REPORT_PREFIX      "TEELAUNCH-REPORT "
 
+struct journal;
+
 struct report_stage {
 	const char *name;  /* static */
 	uint64_t start_ms; /* since the launcher's start */
@@ -89,3 +91,23 @@ struct report {
  * @ret  new string, owned by the caller. -ENOMEM on failure. Pure.
  */
 int report_format(const struct report *r, size_t max_bytes, char **ret);
+
+/**
+ * What decides and nothing else: result, code, exit code, action, who decided; "truncated" is true.
+ * For when memory has run out: allocates nothing. A few hundred bytes. Pure.
+ */
+void report_format_brief(const struct report *r, char *ret, size_t cap_bytes);
+
+/** The level of its entry in a log. */
+int report_level(const struct report *r);
+
+/**
+ * The report as one line, in full if there is memory for it, else in brief: to @journal with the
+ * whole document beside it, or to standard error without one (NULL); and to @console_fd (-1: none).
+ * Each in one write: it must not be torn by somebody else's. Blocks a second at most
+ * for each that nobody reads.
+ *
+ * @full  the whole document; NULL: the line's
+ */
+void report_print(const struct report *r, const char *full, int console_fd,
+		  struct journal *journal);

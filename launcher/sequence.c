@@ -83,7 +83,7 @@ static int stages_walk(struct launch *l, struct tl_error *err)
 		if (r == 0)
 			done++;
 	}
-	manager_note_ending(&l->notes, ENDING_LIMIT_MS);
+	manager_note_undoing(&l->notes, ENDING_LIMIT_MS);
 	while (done--)
 		if (stages[done].undo)
 			stages[done].undo(l);
@@ -211,7 +211,8 @@ int launch_run(const struct launch_options *options, struct tl_cancel *cancel)
 	code = launch_finish(&l, r, &err);
 	cloud_monitoring_end(&l);
 	cloud_log_end(&l);
-	code = launch_pause(&l, code);
+	code = launch_code_final(&l, code);
+	manager_note_ending();
 	launch_done(&l);
 	return code;
 }

@@ -73,7 +73,8 @@ struct launch {
 	struct health *health; /* while the workload runs; NULL: nothing is monitored */
 	struct cloud_writer *cloud_monitoring; /* gets its samples; NULL: none */
 
-	struct report report; /* numbers and static texts; the rest is filled in by finish.c */
+	enum tl_outcome outcome; /* from launch_finish() on */
+	struct report report;    /* numbers and static texts; the rest is filled in by finish.c */
 	char pcr13_hex[2 * TL_HASH_SIZE_MAX + 1], pcr15_hex[2 * TL_HASH_SIZE_MAX + 1];
 };
 
@@ -127,10 +128,11 @@ int folders_make(const struct launch *l, struct tl_error *err);
 void launch_sweep_late(struct launch *l);
 
 /**
- * Wait as long as the report says before a restart. A shutdown asked for meanwhile ends the wait,
- * and the machine stops. Returns the exit code, changed if so.
+ * Decide, report, and return the exit code. @r and @err are how the stages ended. Before a restart
+ * that has to wait, it waits: the report comes afterwards, because a shutdown asked for meanwhile
+ * ends the wait, and then the machine stops.
  */
-int launch_pause(struct launch *l, int code);
-
-/** Decide, report, and return the exit code. @r and @err are how the stages ended. */
 int launch_finish(struct launch *l, int r, const struct tl_error *err);
+
+/** The code that launch_finish() gave; or, where a shutdown was asked for since, no restart. */
+int launch_code_final(const struct launch *l, int code);

@@ -16,6 +16,11 @@ static const struct option_row exit_rows[] = {
 	       "the kernel's command line [/proc/cmdline]"),
 	OPTION(struct exit_options, "console", "FILE", console, NULL,
 	       "where the log goes [none: standard error]"),
+	OPTION(struct exit_options, "containerd", "SOCKET", containerd, parse_absolute,
+	       "containerd's socket, to kill what a launcher that died left running "
+	       "[/run/containerd/containerd.sock]"),
+	OPTION(struct exit_options, "containerd-wait-ms", "N", containerd_wait_ms, parse_budget_ms,
+	       "time for containerd to answer, if it restarts at that moment [10000]"),
 	OPTION(struct exit_options, "manager", "ADDRESS", manager, NULL,
 	       "D-Bus address of the service manager [" MANAGER_ADDRESS "]"),
 	OPTION(struct exit_options, "manager-wait-ms", "N", manager_wait_ms, parse_budget_ms,
@@ -39,6 +44,8 @@ static int run(const struct verb *verb, int argc, char **argv)
 	auto_free char *status = monitor("MONITOR_EXIT_STATUS");
 	struct exit_options o = {
 		.kernel_cmdline = "/proc/cmdline",
+		.containerd = "/run/containerd/containerd.sock",
+		.containerd_wait_ms = 10000,
 		.manager = MANAGER_ADDRESS,
 		.manager_wait_ms = 10000,
 		.drain_ms = 2000,

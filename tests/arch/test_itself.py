@@ -80,19 +80,24 @@ class Breaks(unittest.TestCase):
                    "docs/a:2")
 
     def test_catalogue(self):
-        def tree(rows, code="", test="", untested=""):
-            return {test_catalogue.CATALOGUE: rows, test_catalogue.UNTESTED: untested,
-                    "policy/a.c": code, "tests/unit/t.c": test}
+        def tree(rows, code="", test="", script=""):
+            return {test_catalogue.CATALOGUE: rows, "policy/a.c": code, "tests/unit/t.c": test,
+                    "tests/integration/t.py": script}
 
         one = ROW % (1, "TL_E_ONE")
+        check = test_catalogue.every_row_has_a_test
         self.finds(test_catalogue.rows_are_ordered_and_dense, tree(ROW % (2, "TL_E_TWO")), "after 0")
         self.finds(test_catalogue.every_row_is_used, tree(one, test="TL_E_ONE"), "used nowhere")
         self.accepts(test_catalogue.every_row_is_used, tree(one, code="TL_E_ONE"))
-        self.finds(test_catalogue.every_row_has_a_test, tree(one), "no test mentions TL_E_ONE")
-        self.accepts(test_catalogue.every_row_has_a_test, tree(one, untested="TL_E_ONE"))
-        self.accepts(test_catalogue.every_row_has_a_test, tree(one, test='"TL0001"'))
-        self.finds(test_catalogue.every_row_has_a_test,
-                   tree(one, test="TL_E_ONE", untested="TL_E_ONE"), "take it off")
+        self.finds(check, tree(one, code="TL_E_ONE"), "no test expects TL_E_ONE")
+        self.accepts(check, tree(one, test="assert_int_equal(err.code, TL_E_ONE);"))
+        self.accepts(check, tree(one, test='"TL0001"'))
+        self.accepts(check, tree(one, script='expect("TL0001")'))
+        for claim in ("/* TL_E_ONE */", "// TL_E_ONE", 'return tl_fail(err, TL_E_ONE, 5, "x");',
+                      "struct tl_error in = { .code = TL_E_ONE };"):
+            self.finds(check, tree(one, test=claim), "no test expects")
+        for claim in ('def f():\n    """TL_E_ONE"""\n', "# TL0001\n"):
+            self.finds(check, tree(one, script=claim), "no test expects")
 
     def test_checklist(self):
         check = test_checklist.every_item_of_the_checklist_has_an_answer

@@ -1,14 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """`teelaunchd exit`: the machine ends as the launcher's end says, by the service manager, or by the
-kernel if the manager doesn't act. The kernel's part is real: in a PID namespace of its own reboot(2)
-ends that namespace's first process, by SIGINT for power off and by SIGHUP for restart (reboot(2))."""
+kernel if the manager doesn't act. The kernel's part is real, in a PID namespace (exit_unit.py)."""
 import json
 import os
 import pty
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,9 +15,10 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "world"))
 
+import exit_unit  # noqa: E402
 import parts  # noqa: E402
 from manager import Manager  # noqa: E402
-from world import REPORT_PREFIX, programs_dir  # noqa: E402
+from world import REPORT_PREFIX  # noqa: E402
 
 POWER_OFF, RESTART, HELD = -signal.SIGINT, -signal.SIGHUP, 0
 PRODUCTION, DEBUG = "confidential-space.hardened=true", "confidential-space.hardened=false"
@@ -43,18 +42,10 @@ class Exit(unittest.TestCase):
         """What the namespace's first process ended with; @ended is result, code, status."""
         parts.write(self.path("cmdline"), cmdline + "\n")
         parts.write(self.path("console"), "")
-        names = ("MONITOR_SERVICE_RESULT", "MONITOR_EXIT_CODE", "MONITOR_EXIT_STATUS")
-        # The namespace is made by the command itself: without it nothing runs, so that this machine
-        # can't be meant. The shell is the first process; the verb isn't.
-        command = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", '"$@" & wait $!', "init", *before,
-                   os.path.join(programs_dir(), "teelaunchd"), "exit",
-                   "--kernel-cmdline", self.path("cmdline"), "--console", self.path("console"),
-                   "--manager", "unix:path=" + self.path("manager"), "--manager-wait-ms", str(wait_ms), *options]
-        # The leak checker looks for its own process in a /proc that shows another namespace's.
-        asan = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
         started = time.monotonic()
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
-                              check=False, env=parts.clean_env(**dict(zip(names, ended)), ASAN_OPTIONS=asan))
+        done = exit_unit.run(ended, self.path("cmdline"), self.path("console"), self.path("manager"), before=before,
+                             options=["--manager-wait-ms", str(wait_ms), "--containerd", self.path("containerd"),
+                                      "--containerd-wait-ms", "100", *options])
         self.took_s = time.monotonic() - started
         self.said = done.stderr
         self.console = parts.read(self.path("console"))
@@ -70,7 +61,7 @@ class Exit(unittest.TestCase):
         for status, method in ((0, "PowerOff"), (1, "PowerOff"), (3, "Reboot"), (4, "PowerOff")):
             manager.calls.clear()
             ended = ("exit-code" if status else "success", "exited", str(status))
-            self.assertEqual(self.exit(ended), 128 + signal.SIGTERM, self.said)
+            self.assertEqual(self.exit(ended), exit_unit.BY_MANAGER, self.said)
             self.assertEqual(manager.calls, [GET, method])
             self.assertIsNone(self.report())
             self.assertIn("event=exit end=exited status=%d mode=production" % status, self.console)
@@ -87,7 +78,7 @@ class Exit(unittest.TestCase):
                       ("timeout", "killed", "TERM"), ("exit-code", "exited", "203"),
                       ("success", "killed", "TERM"), ("words", "of", "tomorrow")):
             manager.calls.clear()
-            self.assertEqual(self.exit(ended), 128 + signal.SIGTERM, self.said)
+            self.assertEqual(self.exit(ended), exit_unit.BY_MANAGER, self.said)
             self.assertEqual(manager.calls, [GET, "PowerOff"])
             report = self.report()
             self.assertEqual((report["code"], report["action"], report["exit_code"], report["result"]),
@@ -102,7 +93,7 @@ class Exit(unittest.TestCase):
         """TL_E_CMDLINE_CONTRADICTS"""
         manager = self.manager()
         self.assertEqual(self.exit(("signal", "killed", "KILL"), DEBUG + " " + PRODUCTION),
-                         128 + signal.SIGTERM, self.said)
+                         exit_unit.BY_MANAGER, self.said)
         self.assertEqual(manager.calls, [GET, "PowerOff"])
         self.assertIn("TL0101", self.console)
 
@@ -155,7 +146,7 @@ class Exit(unittest.TestCase):
         self.addCleanup(os.close, ours)
         self.addCleanup(os.close, terminal)
         self.assertEqual(self.exit(("success", "exited", "0"), options=["--console", os.ttyname(terminal)]),
-                         128 + signal.SIGTERM, self.said)
+                         exit_unit.BY_MANAGER, self.said)
         self.assertIn(b"event=exit end=exited", os.read(ours, 65536))
         self.assertEqual(manager.calls, [GET, "PowerOff"])
 

@@ -29,6 +29,9 @@ DEFAULT_TARGET = b"[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsola
 WAITING = ("[Service]\nEnvironment=GCE_METADATA_HOST=127.0.0.1:8080\nExecStart=\n"
            "ExecStart=/usr/sbin/teelaunchd run --root any --firewall off --cloud-logging off --disk unprotected --console /dev/console\n"
            "[Unit]\nWants=silent.service\nAfter=silent.service\n")
+# There is no containerd in this machine, and none is worth waiting for.
+NO_CONTAINERD = (b"[Service]\nExecStart=\n"
+                 b"ExecStart=/usr/sbin/teelaunchd exit --console /dev/console --containerd-wait-ms 100\n")
 SILENT = b"[Service]\nExecStart=/usr/bin/busybox nc -ll -p 8080 -e /usr/bin/busybox sleep 1000\n"
 
 
@@ -100,7 +103,7 @@ def a_killed_launcher_powers_off(m):
     m.launch()
     m.until("stage=disk")
     m.send("systemctl kill --kill-whom=main --signal=KILL teelaunchd.service")
-    m.ends(POWER_OFF, "event=exit end=signal", "TL0906", "KILL")
+    m.ends(POWER_OFF, "event=exit end=signal", "TL0906", "KILL", "event=exit.workload_left code=TL0602")
 
 
 def a_killed_launcher_on_a_debug_image_holds(m):
@@ -193,6 +196,7 @@ def main():
                   for name in ("teelaunchd.service", "teelaunchd-exit@.service")})
     files.update({path: path for path in SYSTEMD})
     files.update({"/etc/systemd/system/default.target": DEFAULT_TARGET, UNITS + "silent.service": SILENT,
+                  UNITS + "teelaunchd-exit@.service.d/50-wait.conf": NO_CONTAINERD,
                   "/etc/passwd": b"root:x:0:0:root:/:/bin/sh\n", "/etc/group": b"root:x:0:\n",
                   "/usr/sbin/teelaunchd": teelaunchd})
     with Machine("end", programs=SYSTEMD + ["/usr/bin/systemd-notify", teelaunchd], files=files,

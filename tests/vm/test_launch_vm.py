@@ -141,6 +141,7 @@ class Production(Resumed):
         self.assertIn("test: killing the launcher", vm.progress)
         self.assertEqual((vm.report["result"], vm.report["action"], vm.document["end"], vm.exit_code),
                          ("fatal", "stop", "poweroff", 3), "its exit unit reports, and ends the machine")
+        self.assertIn("event=exit.workload_gone", vm.progress)
         self.assertLess(seconds_off(vm), OFF_WITHIN_S)
 
     def test_the_power_button(self):

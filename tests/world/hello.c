@@ -10,6 +10,7 @@
  *   line=N     write a line of N bytes
  *   claims     print what the token says, all of it
  *   keys       print what it finds in the kernel's keyrings, and whether it could find anything
+ *   eat=M      take that many MiB of memory, and touch them
  *   listen=P,P answer every TCP connection to those ports with a line, until SIGTERM
  * Without exit=N the code is that of the variable HELLO_EXIT, else 0.
  */
@@ -239,6 +240,17 @@ static void write_bytes(const char *hex)
 				return;
 }
 
+static void eat(unsigned mib)
+{
+	for (; mib > 0; mib--) {
+		char *p = malloc(1024 * 1024);
+
+		if (!p)
+			return;
+		memset(p, 1, 1024 * 1024);
+	}
+}
+
 static bool has_prefix(const char *text, const char *prefix, const char **rest)
 {
 	size_t n = strlen(prefix);
@@ -254,6 +266,8 @@ static bool act(const char *what, int *code)
 
 	if (has_prefix(what, "sleep=", &rest)) {
 		wait_s(number_of(rest));
+	} else if (has_prefix(what, "eat=", &rest)) {
+		eat(number_of(rest));
 	} else if (has_prefix(what, "listen=", &rest)) {
 		serve(rest);
 	} else if (strcmp(what, "crash") == 0) {

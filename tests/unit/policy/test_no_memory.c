@@ -210,6 +210,8 @@ static int call_image_config(void)
 		return r;
 	}
 	assert_string_equal(config.os, "untouched");
+	if (r == -ENOMEM)
+		assert_int_equal(err.code, TL_E_NO_MEMORY);
 	assert_int_equal(err.class, r == -ENOMEM ? TL_RETRY : TL_DENIED);
 	return r;
 }
