@@ -59,8 +59,8 @@ static const struct tl_option option_rows[] = {
 	  "@DIGEST), which is asked anonymously: no credentials are read or sent" },
 	{ "registry-roots", "HOST=PEM", judge_option_registry_roots, JUDGE,
 	  "the only roots that may vouch for that registry; may be repeated" },
-	{ "platform", "OS/ARCH", judge_option_platform, JUDGE,
-	  "the machine's, to choose from an index: linux/amd64 (default) or linux/arm64" },
+	{ "platform", "linux/amd64|linux/arm64", judge_option_platform, JUDGE,
+	  "the machine's, to choose from an index [linux/amd64]" },
 	{ "hardened", NULL, judge_option_hardened, JUDGE,
 	  "judge for a hardened machine (default)" },
 	{ "debug", NULL, judge_option_debug, JUDGE, "judge for a debug machine" },
@@ -77,7 +77,7 @@ static const struct tl_option option_rows[] = {
 	  "print the tables of keys and labels, judge nothing" },
 };
 
-static const struct tl_options options = {
+const struct tl_options explain_options = {
 	.command = COMMAND,
 	.rows = option_rows,
 	.n = TL_ARRAY_SIZE(option_rows),
@@ -140,7 +140,7 @@ static int explain_run(struct explain *e)
 int explain_main(int argc, char **argv)
 {
 	struct explain e = { .judge = { .command = COMMAND, .architecture = JUDGE_ARCHITECTURE } };
-	int r = tl_options_parse(&options, &e, argc, argv), status;
+	int r = tl_options_parse(&explain_options, &e, argc, argv), status;
 
 	if (!r)
 		r = options_check(&e);

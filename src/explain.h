@@ -22,6 +22,7 @@ struct explain {
 
 /** The subcommand: returns the exit status of cli.md. */
 int explain_main(int argc, char **argv);
+extern const struct tl_options explain_options;
 
 /** What was not checked because it wasn't given: name @i, or NULL past the end. */
 const char *explain_unchecked(const struct explain *e, size_t i);

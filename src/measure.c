@@ -81,8 +81,8 @@ static const struct tl_option option_rows[] = {
 	  "or @DIGEST), which is asked anonymously" },
 	{ "registry-roots", "HOST=PEM", judge_option_registry_roots, JUDGE,
 	  "the only roots that may vouch for that registry; may be repeated" },
-	{ "platform", "OS/ARCH", judge_option_platform, JUDGE,
-	  "the machine's, to choose from an index: linux/amd64 (default) or linux/arm64" },
+	{ "platform", "linux/amd64|linux/arm64", judge_option_platform, JUDGE,
+	  "the machine's, to choose from an index [linux/amd64]" },
 	{ "hostname", "NAME", tl_option_text, FIELD(hostname),
 	  "the VM's host name (gethostname(2)), which is measured in HOSTNAME" },
 	{ "unit-options", "WORDS", tl_option_text, FIELD(unit_options),
@@ -90,8 +90,8 @@ static const struct tl_option option_rows[] = {
 	  "[those of teelaunchd.service, with --debug of the debug image's]" },
 	{ "metadata-host", "HOST", tl_option_text, FIELD(metadata_host),
 	  "GCE_METADATA_HOST of the unit [169.254.169.254]" },
-	{ "disk-tags", "WHERE", set_disk_tags, 0,
-	  "where the protected disk has its integrity tags: memory or disk" },
+	{ "disk-tags", "memory|disk", set_disk_tags, 0,
+	  "where the protected disk has its integrity tags" },
 	{ "nofile", "N", set_nofile, 0,
 	  "the launcher's own hard limit on open files, if it is below 131072" },
 	{ "hardened", NULL, judge_option_hardened, JUDGE, "on a hardened machine (default)" },
@@ -107,7 +107,7 @@ static const struct tl_option option_rows[] = {
 	  "one JSON document, schema teelaunch.measure/1" },
 };
 
-static const struct tl_options options = {
+const struct tl_options measure_options = {
 	.command = COMMAND,
 	.rows = option_rows,
 	.n = TL_ARRAY_SIZE(option_rows),
@@ -208,7 +208,7 @@ int measure_main(int argc, char **argv)
 			     .judge = { .command = COMMAND, .architecture = JUDGE_ARCHITECTURE },
 			     .open_event = SIZE_MAX };
 	struct tl_error err = { 0 };
-	int r = tl_options_parse(&options, &m, argc, argv), status;
+	int r = tl_options_parse(&measure_options, &m, argc, argv), status;
 
 	if (r == 0)
 		r = options_check(&m);

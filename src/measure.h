@@ -53,3 +53,4 @@ int measure_print_text(const struct measure *m, const json_t *document);
 
 /** The subcommand: returns the exit status of teelaunch-measure(1). */
 int measure_main(int argc, char **argv);
+extern const struct tl_options measure_options;

@@ -118,8 +118,9 @@ const struct option_row run_rows[RUN_OPTIONS] = {
 	       "attestation verifier [https://confidentialcomputing.googleapis.com]"),
 	OPTION(struct run_arguments, "verifier-roots", "PEM", launch.verifier_roots, parse_file,
 	       "the only roots that may vouch for the verifier [the system's]"),
-	OPTION(struct run_arguments, "verifier-api", "METHOD", launch.verifier_api, parse_api,
-	       "verifyConfidentialSpace or verifyAttestation [verifyConfidentialSpace]"),
+	OPTION(struct run_arguments, "verifier-api", "verifyConfidentialSpace|verifyAttestation",
+	       launch.verifier_api, parse_api,
+	       "which call of the verifier is used [verifyConfidentialSpace]"),
 	OPTION(struct run_arguments, "registry-roots", "HOST=PEM", launch.registry_roots,
 	       parse_roots, "the only roots that may vouch for that registry; may be repeated"),
 	OPTION(struct run_arguments, "google-roots", "PEM", launch.google_roots, parse_file,
@@ -171,8 +172,8 @@ const struct option_row run_rows[RUN_OPTIONS] = {
 	OPTION(struct run_arguments, "monitoring-period-ms", "N", launch.monitoring_period_ms,
 	       parse_period_ms,
 	       "between two samples of the machine's health, 1000 to 3600000 [60000]"),
-	OPTION(struct run_arguments, "log-level", "LEVEL", log_level, parse_log_level,
-	       "error, warning, info, debug [info]"),
+	OPTION(struct run_arguments, "log-level", "error|warning|info|debug", log_level,
+	       parse_log_level, "what is logged, from there up [info]"),
 };
 
 struct run_arguments run_defaults(const char *metadata_host)

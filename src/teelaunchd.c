@@ -1,111 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The launcher: parse the command line of a unit, call one function, return its code. */
-#include <errno.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <teelaunch/catalogue.h>
-#include <teelaunch/cleanup.h>
-#include <teelaunch/log.h>
 
-#include "launcher/journal.h"
-#include "launcher/launch.h"
-#include "run_options.h"
-#include "teelaunchd_disk.h"
 #include "teelaunchd_options.h"
-
-static void *signals_main(void *arg)
-{
-	sigset_t set;
-	int sig;
-
-	pthread_setname_np(pthread_self(), "signals");
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	while (sigwait(&set, &sig) == 0)
-		tl_cancel_request(arg);
-	return NULL;
-}
-
-/*
- * Signals are blocked before any library starts a thread, so that they reach the one thread that
- * waits for them and nobody else. It lives as long as the process.
- */
-static int signals_start(struct tl_cancel *cancel)
-{
-	pthread_t thread;
-	sigset_t set;
-
-	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0 ||
-	    pthread_create(&thread, NULL, signals_main, cancel) != 0)
-		return -1;
-	return pthread_detach(thread);
-}
-
-static int launch(const struct run_arguments *a)
-{
-	struct tl_cancel *cancel = tl_cancel_new(); /* the signal thread keeps it to the end */
-
-	if (!cancel || signals_start(cancel) < 0) {
-		fprintf(stderr, "teelaunchd: no thread for signals: %s\n", strerrordesc_np(errno));
-		return EXIT_USAGE;
-	}
-	return launch_run(&a->launch, cancel);
-}
-
-static int run(const struct verb *verb, int argc, char **argv)
-{
-	const char *from_environment = getenv("GCE_METADATA_HOST");
-	auto_free char *metadata_host =
-		strdup(tl_str_is_empty(from_environment) ? "169.254.169.254" : from_environment);
-	struct run_arguments a = run_defaults(metadata_host);
-	auto_run_record struct run_record record = { 0 };
-	struct tl_error err = { 0 };
-	int code;
-
-	if (options_parse(verb, &a, argc, argv) < 0 || run_defaults_finish(&a) < 0)
-		return EXIT_USAGE;
-	if (run_record_make(&a, &record, &err) < 0) {
-		fprintf(stderr, "teelaunchd: %s: %s\n", tl_catalogue_find(err.code)->id, err.msg);
-		return EXIT_USAGE;
-	}
-	a.launch.unit = record.items;
-	a.launch.unit_n = record.n;
-	a.launch.version = TL_VERSION;
-	a.launch.commit = TL_COMMIT;
-	a.launch.journal = journal_attach();
-	process_harden();
-	code = launch(&a);
-	journal_detach(a.launch.journal);
-	run_arguments_done(&a);
-	return code;
-}
-
-static const struct verb verb_run = {
-	.name = "run",
-	.summary = "Launch one confidential workload as the VM's metadata and the image's policy "
-		   "say.",
-	.exit_status = "Exit status: 0, 1 stop the VM; 3 restart it; 4 hold it.",
-	.rows = run_rows,
-	.rows_n = RUN_OPTIONS,
-	.run = run,
-};
-
-/* One verb a unit. */
-static const struct verb *const verbs[] = { &verb_firewall, &verb_disk, &verb_run, &verb_exit };
 
 static const struct verb *verb_find(const char *name)
 {
-	for (size_t i = 0; name && i < TL_ARRAY_SIZE(verbs); i++)
+	for (size_t i = 0; name && verbs[i]; i++)
 		if (strcmp(verbs[i]->name, name) == 0)
 			return verbs[i];
 	return NULL;
@@ -113,7 +17,7 @@ static const struct verb *verb_find(const char *name)
 
 static void usage(FILE *to)
 {
-	for (size_t i = 0; i < TL_ARRAY_SIZE(verbs); i++) {
+	for (size_t i = 0; verbs[i]; i++) {
 		if (i)
 			fputc('\n', to);
 		options_help(verbs[i], to);

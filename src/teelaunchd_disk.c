@@ -66,8 +66,8 @@ static const struct option_row rows[] = {
 	       "private directory in memory: record, sealed key [/run/teelaunch]"),
 	OPTION(struct arguments, "tcti", "CONF", disk.tcti, NULL,
 	       "how to reach the TPM [device:/dev/tpmrm0]"),
-	OPTION(struct arguments, "log-level", "LEVEL", log_level, parse_log_level,
-	       "error, warning, info, debug [info]"),
+	OPTION(struct arguments, "log-level", "error|warning|info|debug", log_level,
+	       parse_log_level, "what is logged, from there up [info]"),
 };
 
 static int run(const struct verb *verb, int argc, char **argv)

@@ -17,8 +17,8 @@ struct arguments {
 static const struct option_row rows[] = {
 	OPTION(struct arguments, "also", "PORT/tcp|udp[,...]", also, parse_ports,
 	       "ports that are open all the time [none]"),
-	OPTION(struct arguments, "log-level", "LEVEL", log_level, parse_log_level,
-	       "error, warning, info, debug [info]"),
+	OPTION(struct arguments, "log-level", "error|warning|info|debug", log_level,
+	       parse_log_level, "what is logged, from there up [info]"),
 };
 
 static int run(const struct verb *verb, int argc, char **argv)

@@ -45,7 +45,9 @@ struct verb {
 	int (*run)(const struct verb *verb, int argc, char **argv);
 };
 
-extern const struct verb verb_exit, verb_firewall;
+extern const struct verb verb_exit, verb_firewall, verb_run;
+/* One a unit; NULL ends the list. */
+extern const struct verb *const verbs[];
 
 /** Set the fields of @arguments; what isn't given stays. -EINVAL, said on standard error. */
 int options_parse(const struct verb *verb, void *arguments, int argc, char **argv);

@@ -50,7 +50,7 @@ static const struct tl_option option_rows[] = {
 	  "one JSON document, schema teelaunch.verify/1" },
 };
 
-static const struct tl_options options = {
+const struct tl_options verify_options = {
 	.command = COMMAND,
 	.rows = option_rows,
 	.n = TL_ARRAY_SIZE(option_rows),
@@ -158,7 +158,7 @@ int verify_main(int argc, char **argv)
 {
 	struct verify v = { 0 };
 	struct tl_error err = { 0 };
-	int status, r = tl_options_parse(&options, &v, argc, argv);
+	int status, r = tl_options_parse(&verify_options, &v, argc, argv);
 
 	if (r == 0)
 		r = options_check(&v);

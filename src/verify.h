@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include <teelaunch/buf.h>
+#include <teelaunch/option_table.h>
 #include <teelaunch/str.h>
 
 #include "../attest/verifier/evidence_check.h"
@@ -82,3 +83,4 @@ int verify_print_text(const struct verify *v);
 
 /** The subcommand: returns the exit status of teelaunch-verify(1). */
 int verify_main(int argc, char **argv);
+extern const struct tl_options verify_options;

@@ -197,7 +197,7 @@ static int set_name(void *ctx, const struct tl_option *row, const char *value)
 
 /* --- the command line --------------------------------------------------------------------- */
 
-static const struct tl_options options = {
+const struct tl_options vm_options_table = {
 	.command = "teelaunch vm",
 	.rows = option_rows,
 	.n = TL_ARRAY_SIZE(option_rows),
@@ -243,7 +243,7 @@ int vm_options_parse(struct vm_options *o, int argc, char **argv)
 	int r;
 
 	*o = (struct vm_options){ .memory_mb = 1024, .data_bytes = 4ULL << 30, .timeout_s = 900 };
-	r = tl_options_parse(&options, o, argc, argv);
+	r = tl_options_parse(&vm_options_table, o, argc, argv);
 	if (r)
 		return r;
 	if (o->console && strcmp(o->console, "-") == 0)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include <teelaunch/error.h>
+#include <teelaunch/option_table.h>
 #include <teelaunch/str.h>
 
 #define VM_FORWARDS_MAX 16
@@ -65,6 +66,7 @@ const char *vm_end_name(enum vm_end end);
 
 /** The subcommand; returns the exit status of teelaunch-vm(1). */
 int vm_main(int argc, char **argv);
+extern const struct tl_options vm_options_table;
 
 /** 0, 1 (help was printed) or -EINVAL (the reason was printed). vm_options_done() after either. */
 int vm_options_parse(struct vm_options *o, int argc, char **argv);

@@ -13,6 +13,7 @@ import test_checklist
 import test_format
 import test_hardening
 import test_layers
+import test_packages
 import test_scripts
 import test_symbols
 import test_text
@@ -109,6 +110,24 @@ class Breaks(unittest.TestCase):
         self.finds(check, {test_checklist.DOCUMENT: named}, "no test test_s01_one", "no test two")
         self.accepts(check, {test_checklist.DOCUMENT: named, "tests/unit/t.c": "cmocka_unit_test(two)",
                              "tests/integration/t.py": "class A:\n    def test_s01_one(self):\n"})
+
+    def test_packages(self):
+        rows = [("a", "usr/bin/a"), ("b", "usr/share/man/man7"), ("b", "usr/share/c*")]
+        files = ["usr/bin/a", "usr/share/man/man7/x.7", "usr/share/c1"]
+        self.assertEqual(test_packages.compare(rows, files), [])
+        self.assertIn("usr/share/man/man78/x is in no package",
+                      "".join(test_packages.compare(rows, files + ["usr/share/man/man78/x"])))
+        self.assertIn("usr/bin/a is in a and b", "".join(test_packages.compare(rows + [("b", "usr/bin")], files)))
+        self.assertIn("'usr/gone' is installed by nothing",
+                      "".join(test_packages.compare(rows + [("a", "usr/gone")], files)))
+        self.assertIn("systemd/a.service:1: is not", "".join(test_packages.lacking(files, ["systemd/a.service"])))
+        self.assertIn("completions/teelaunchd:1: is not", "".join(test_packages.lacking(files, [])))
+        check = test_packages.a_unit_is_with_its_program
+        tree = {"debian/a.install": "usr/sbin/p\nusr/lib/systemd/system/u.service lib/systemd/system\n",
+                "systemd/u.service": "ExecStart=/usr/sbin/p --x\n"}
+        self.accepts(check, tree)
+        self.finds(check, {**tree, "debian/a.install": "usr/sbin/p\n",
+                           "debian/b.install": "usr/lib/systemd/system\n"}, "u.service:1: is in b")
 
     def test_policy_coverage(self):
         path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../unit/policy/coverage.py")

@@ -35,6 +35,8 @@ LAYERS = {
     # The first program of the VM's boot: the C library and the kernel, nothing of ours.
     "vm_init": {"vm_init"},
     "errors_man": {"core"},
+    # Writes down the command lines of all three.
+    "completion": {"core", "teelaunch", "teelaunchd", "teeverifierd"},
     "keys_man": {"core", "policy"},
     "tests": {"core", "io", "policy", "attest", "verifier", "image_text", "image_registry", "vm",
               "workload_text", "launcher", "run_options", "tests"},
@@ -64,6 +66,8 @@ FOLDERS = (
     ("src/run_options*", "run_options"),
     ("src/teeverifierd*", "teeverifierd"),
     ("src/teelaunch.c", "teelaunch"),
+    ("src/commands.*", "teelaunch"),
+    ("src/completion_bash.c", "completion"),
     ("src/explain*", "teelaunch"),
     ("src/judge*", "teelaunch"),
     ("src/predict*", "teelaunch"),

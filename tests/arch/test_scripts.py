@@ -12,7 +12,7 @@ MORE = {"tests/world/hardware.py": {"fusepy"}}  # a file system of its own: noth
 
 
 def shell_scripts_pass_shellcheck(tree):
-    scripts = [f for f in tree.files if f.endswith(".sh") or
+    scripts = [f for f in tree.files if f.endswith((".sh", ".bash")) or
                tree.read(f)[:64].startswith(("#!/bin/sh", "#!/bin/bash", "#!/usr/bin/env bash"))]
     if not scripts:
         return []
