@@ -71,8 +71,8 @@ class World:
         return [TOOL, mode, self.tcti if tcti is None else tcti, self.path("binary_bios_measurements"), self.out,
                 *([chain] if chain else [])]
 
-    def tool(self, mode, tcti=None, chain=None):
-        done = subprocess.run(self.command(mode, tcti, chain), capture_output=True, timeout=100,
+    def tool(self, mode, tcti=None, chain=None, timeout_s=100):
+        done = subprocess.run(self.command(mode, tcti, chain), capture_output=True, timeout=timeout_s,
                               check=False)
         assert done.returncode in (0, 1), done
         lines = done.stdout.decode().splitlines()
@@ -230,6 +230,18 @@ def two_hundred_quotes_leave_nothing_behind():
     with World() as world:
         world.works("quotes")
         check_launch(world, ["sha1", "sha256", "sha384"])
+        world.leaves_nothing()
+
+
+def a_hundred_thousand_quotes_cost_no_memory():
+    """Three banks: so many evidences as make 100,000 quotes, or as $TL_EVIDENCES says (S21)."""
+    os.environ.setdefault("TL_EVIDENCES", "33334")
+    with World() as world:
+        said = "\n".join(world.works("soak", timeout_s=3000))
+        resident = [int(kib) for kib in re.findall("resident_kib=([0-9]+)", said)]
+        assert len(resident) == 2 and resident[0] > 1000, said
+        print("%s evidences: resident memory %d, then %d KiB" % (os.environ["TL_EVIDENCES"], *resident))
+        assert resident[1] - resident[0] < 512, resident
         world.leaves_nothing()
 
 
@@ -569,9 +581,11 @@ TESTS = [
     an_answer_cut_short_is_an_error,
 ]
 
+LONG = [a_hundred_thousand_quotes_cost_no_memory]
+
 with tempfile.TemporaryDirectory(prefix="tpm-cache-") as CACHE:
-    for test in TESTS:
-        if len(sys.argv) == 2 or test.__name__ in sys.argv[2:]:
+    for test in TESTS + LONG:
+        if test in TESTS if len(sys.argv) == 2 else test.__name__ in sys.argv[2:]:
             start = time.monotonic()
             test()
             print("ok %s %.1f s" % (test.__name__, time.monotonic() - start), flush=True)

@@ -7,7 +7,8 @@
  * open      open and close
  * launch    measure a launch, one evidence, files into OUT
  * quotes    the same, then 200 evidences
- * pause     measure one event, print "ready", wait for a line, measure the rest
+ * soak      the same, then so many evidences as $TL_EVIDENCES says: resident memory after the first
+ * 200 and at the end pause     measure one event, print "ready", wait for a line, measure the rest
  * late      measure a launch, print "ready", wait for a line, one evidence
  * seal      seal 32 bytes of the TPM's generator: OUT/secret, OUT/blob
  * unseal    open OUT/blob: OUT/unsealed
@@ -16,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <teelaunch/cleanup.h>
@@ -145,9 +147,24 @@ static void probe_broken(struct tl_tee *tee)
 	printf("log: %zu bytes\n", tl_tee_log(tee)->len_bytes);
 }
 
+static void print_resident(void)
+{
+	auto_buf struct tl_buf status = { 0 };
+	const char *line;
+
+	tl_buf_init(&status, 65536);
+	line = tl_file_read("/proc/self/status", &status, NULL) < 0
+		       ? NULL
+		       : strstr(tl_buf_str(&status), "VmRSS:");
+	printf("resident_kib=%lu\n", line ? strtoul(line + strlen("VmRSS:"), NULL, 10) : 0);
+}
+
 static int run_open(struct tl_tee *tee, const char *mode, const char *out, struct tl_error *err)
 {
-	size_t n = strcmp(mode, "quotes") == 0 ? N_QUOTES : 1;
+	bool is_soak = strcmp(mode, "soak") == 0;
+	size_t n = is_soak                       ? strtoul(getenv("TL_EVIDENCES"), NULL, 10)
+		   : strcmp(mode, "quotes") == 0 ? N_QUOTES
+						 : 1;
 	int r;
 
 	for (size_t i = 0; i < tl_tee_warnings(tee)->n; i++)
@@ -165,6 +182,8 @@ static int run_open(struct tl_tee *tee, const char *mode, const char *out, struc
 		r = tl_tee_evidence(tee, nonce, strlen(nonce), &e, err);
 		if (r >= 0 && out && *out)
 			r = write_evidence(out, &e, err);
+		if (is_soak && (i + 1 == N_QUOTES || i + 1 == n))
+			print_resident();
 	}
 	return r;
 }
