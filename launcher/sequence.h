@@ -67,8 +67,9 @@ struct launch {
 	struct tl_tee *tee;
 	struct tl_cert_chain *cert_chain; /* above the attestation key's; as long as @tee */
 	struct tl_event_list events;
-	struct signature_store *signatures; /* NULL: none are asked for */
-	struct token_keeping *tokens;       /* NULL: no token is kept */
+	struct signature_store *signatures;        /* NULL: none are asked for */
+	struct signature_keeper *signature_keeper; /* NULL: the token's keeper does it, or none */
+	struct token_keeping *tokens;              /* NULL: no token is kept */
 	struct token_serving *serving;
 	struct health *health; /* while the workload runs; NULL: nothing is monitored */
 	struct cloud_writer *cloud_monitoring; /* gets its samples; NULL: none */

@@ -24,6 +24,7 @@ struct signature_store {
 	const struct launch_options *options; /* borrowed */
 	struct signature_finder finder;       /* of the thread that refreshes */
 	unsigned int problems;                /* of this refresh */
+	bool is_incomplete;                   /* this refresh; what failed may go away */
 	pthread_mutex_t lock;
 	struct tl_image_signatures last; /* behind @lock */
 };
@@ -71,6 +72,7 @@ static void problem_log(void *ctx, const char *repo, const struct tl_error *err)
 	bool is_one = err->code == TL_E_IMAGE_SIGNATURE;
 	auto_free char *shown = tl_image_ref_shown(repo);
 
+	s->is_incomplete |= err->class == TL_RETRY;
 	if (s->problems++ < PROBLEMS_LOGGED_MAX)
 		tl_log_event(LOG_WARNING, is_one ? "signatures.dropped" : "signatures.unreachable",
 			     "repo='%s' code=%s msg='%s'", TL_Q(shown ? shown : ""),
@@ -109,7 +111,7 @@ static void outcome_log(const struct signature_store *s, const struct tl_image_s
 		     found->n ? " msg='Found container image signatures'" : "");
 }
 
-void signature_store_refresh(struct signature_store *s, struct metadata *metadata,
+bool signature_store_refresh(struct signature_store *s, struct metadata *metadata,
 			     struct tl_cancel *cancel, uint64_t budget_ms)
 {
 	auto_secret struct tl_secret token = { 0 };
@@ -128,19 +130,21 @@ void signature_store_refresh(struct signature_store *s, struct metadata *metadat
 	struct tl_image_signatures old;
 
 	s->problems = 0;
+	s->is_incomplete = false;
 	token_get(s, metadata, &token);
 	if (signature_finder_run(&s->finder, &access, &found) < 0) {
 		tl_log_event(LOG_WARNING, "signatures.kept", "msg='no memory for new ones'");
-		return;
+		return false;
 	}
 	if (tl_cancel_is_requested(cancel))
-		return;
+		return false;
 	outcome_log(s, &found, tl_clock_mono_ms() - began_ms);
 	pthread_mutex_lock(&s->lock);
 	old = s->last;
 	s->last = found;
 	pthread_mutex_unlock(&s->lock);
 	found = old;
+	return !s->is_incomplete;
 }
 
 int signature_store_read(void *store, struct tl_image_signatures *ret, struct tl_error *err)

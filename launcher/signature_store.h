@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The signatures of the image that is launched: asked for by one thread at a time (the main one
- * before the first token, then the token keeper's before each refresh), read by all that ask for
- * tokens. A request on the token socket never asks a repository.
+ * before the first token, then the token keeper's before each refresh, or signature_keeper.h's),
+ * read by all that ask for tokens. A request on the token socket never asks a repository.
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include <teelaunch/cancel.h>
 #include <teelaunch/image_signature.h>
+
+#define SIGNATURES_MS 10000 /* for asking all repositories */
 
 struct launch;
 struct metadata;
@@ -23,8 +27,9 @@ struct signature_store *signature_store_free(struct signature_store *s);
  * missing, and said.
  *
  * @metadata  this thread's own
+ * Returns false if something is missing that may be had soon: a repository that didn't answer.
  */
-void signature_store_refresh(struct signature_store *s, struct metadata *metadata,
+bool signature_store_refresh(struct signature_store *s, struct metadata *metadata,
 			     struct tl_cancel *cancel, uint64_t budget_ms);
 
 /** tl_attest_sources.signatures: the last ones. Any thread; doesn't block. */

@@ -20,13 +20,13 @@
 
 #include "metadata.h"
 #include "sequence.h"
+#include "signature_keeper.h"
 #include "signature_store.h"
 #include "token_source.h"
 
 /* A clock that differs more from the verifier's is worth a word: tokens live an hour. */
 #define SKEW_MAX_S 60
-/* For asking all repositories for signatures; of the first token's budget at most this part. */
-#define SIGNATURES_MS        10000
+/* For asking all repositories for signatures at most this part of the first token's budget. */
 #define SIGNATURES_OF_BUDGET 3
 
 /* What lives as long as the keeper. */
@@ -95,8 +95,9 @@ static void keeper_prepare(void *ctx, uint64_t budget_ms)
 	struct token_keeping *k = ctx;
 
 	if (k->signatures)
-		signature_store_refresh(k->signatures, k->source.metadata, k->quit,
-					budget_ms < SIGNATURES_MS ? budget_ms : SIGNATURES_MS);
+		(void)signature_store_refresh(k->signatures, k->source.metadata, k->quit,
+					      budget_ms < SIGNATURES_MS ? budget_ms
+									: SIGNATURES_MS);
 }
 
 /* In the keeper's thread. */
@@ -138,13 +139,13 @@ static int keeper_start(struct launch *l, const struct tl_attest_result *first,
 }
 
 /* Within the first token's budget, so that most of it is left for the verifier. */
-static void signatures_first(const struct launch *l)
+static bool signatures_first(const struct launch *l)
 {
 	uint64_t part_ms = l->options->first_token_budget_ms / SIGNATURES_OF_BUDGET;
 
-	if (l->signatures)
-		signature_store_refresh(l->signatures, l->metadata, l->cancel,
-					part_ms < SIGNATURES_MS ? part_ms : SIGNATURES_MS);
+	return !l->signatures ||
+	       signature_store_refresh(l->signatures, l->metadata, l->cancel,
+				       part_ms < SIGNATURES_MS ? part_ms : SIGNATURES_MS);
 }
 
 static int first_token(struct launch *l, struct tl_attest_result *ret, struct tl_error *err)
@@ -154,7 +155,7 @@ static int first_token(struct launch *l, struct tl_attest_result *ret, struct tl
 	uint64_t began_ms = tl_clock_mono_ms(), took_ms;
 	int r;
 
-	signatures_first(l);
+	(void)signatures_first(l); /* the keeper asks again */
 	took_ms = tl_clock_mono_ms() - began_ms;
 	r = token_source_open_main(l, took_ms < budget_ms ? budget_ms - took_ms : 1, &source, err);
 
@@ -185,6 +186,20 @@ static int token_begin(struct launch *l, struct tl_error *err)
 	return 0;
 }
 
+/* For the token socket: there is no refresh that would ask for them. */
+static int signatures_keep(struct launch *l, struct tl_error *err)
+{
+	bool is_complete = signatures_first(l);
+	int r = 0;
+
+	if (l->signatures)
+		r = signature_keeper_start(l->signatures, l->options->metadata_host, is_complete,
+					   &l->signature_keeper, err);
+	if (r < 0)
+		l->signatures = signature_store_free(l->signatures);
+	return r;
+}
+
 int stage_token(struct launch *l, struct tl_error *err)
 {
 	int r = signature_store_new(l, &l->signatures, err);
@@ -194,9 +209,7 @@ int stage_token(struct launch *l, struct tl_error *err)
 	if (l->spec.is_gca_refresh_disabled || l->spec.ita_region) {
 		tl_log_event(LOG_INFO, "token.disabled", "key=%s",
 			     l->spec.ita_region ? "ita-region" : "tee-disable-gca-refresh");
-		/* Once, for the token socket: nothing refreshes here. */
-		signatures_first(l);
-		return 0;
+		return signatures_keep(l, err);
 	}
 	if (*l->spec.gca_address && strcmp(l->options->verifier, TL_VERIFIER_URL_DEFAULT) != 0)
 		tl_log_event(LOG_WARNING, "verifier.fixed", "key=gca-service-env url='%s' msg='%s'",
@@ -219,6 +232,7 @@ void stage_token_undo(struct launch *l)
 		l->report.token.clock_skew_s = last.clock_skew_s;
 		l->tokens = keeping_free(l->tokens);
 	}
+	l->signature_keeper = signature_keeper_stop(l->signature_keeper);
 	l->signatures = signature_store_free(l->signatures);
 	if (tl_token_files_remove(l->options->shared_dir, &err) < 0)
 		tl_log_event(LOG_WARNING, "token.not_removed", "msg='%s'", TL_Q(err.msg));
