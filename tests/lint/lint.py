@@ -17,7 +17,7 @@ import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 JOBS = len(os.sched_getaffinity(0))
-ONE_FILE_TIMEOUT_S = 300
+ONE_FILE_TIMEOUT_S = 600
 
 # Warnings of gcc 12's -fanalyzer that are off, with the reason.
 ANALYZER_OFF = (
