@@ -150,22 +150,24 @@ static void probe_broken(struct tl_tee *tee)
 static void print_resident(void)
 {
 	auto_buf struct tl_buf status = { 0 };
-	const char *line;
+	const char *line = NULL;
 
 	tl_buf_init(&status, 65536);
-	line = tl_file_read("/proc/self/status", &status, NULL) < 0
-		       ? NULL
-		       : strstr(tl_buf_str(&status), "VmRSS:");
-	printf("resident_kib=%lu\n", line ? strtoul(line + strlen("VmRSS:"), NULL, 10) : 0);
+	if (tl_file_read("/proc/self/status", &status, NULL) == 0)
+		line = strstr(tl_buf_str(&status), "VmRSS:");
+	line = line ? line + strlen("VmRSS:") : "none";
+	line += strspn(line, " \t");
+	printf("resident_kib=%.*s\n", (int)strspn(line, "0123456789"), line);
 }
 
 static int run_open(struct tl_tee *tee, const char *mode, const char *out, struct tl_error *err)
 {
 	bool is_soak = strcmp(mode, "soak") == 0;
-	size_t n = is_soak                       ? strtoul(getenv("TL_EVIDENCES"), NULL, 10)
-		   : strcmp(mode, "quotes") == 0 ? N_QUOTES
-						 : 1;
+	uint64_t n = strcmp(mode, "quotes") == 0 ? N_QUOTES : 1;
 	int r;
+
+	if (is_soak && tl_str_parse_u64(getenv("TL_EVIDENCES"), UINT32_MAX, &n) < 0)
+		return tl_fail(err, TL_E_USAGE, EINVAL, "TL_EVIDENCES");
 
 	for (size_t i = 0; i < tl_tee_warnings(tee)->n; i++)
 		printf("warning: %s\n", tl_tee_warnings(tee)->items[i]);

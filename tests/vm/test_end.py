@@ -84,7 +84,7 @@ def a_refused_launch_powers_off_within_seconds(m):
     m.launch()
     m.ends(POWER_OFF, "TL0106", "TEELAUNCH-REPORT", "event=exit end=exited status=1 mode=production action=stop")
     took = time.monotonic() - m.started
-    assert took < 20, took
+    assert took < 60, took
     return "%.1f s from start to off" % took
 
 
