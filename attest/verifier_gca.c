@@ -350,6 +350,8 @@ static int gca_attempt(void *impl, const struct verifier_attempt *a, struct tl_a
 
 	if (r == 0)
 		r = challenge_get(&o, err);
+	if (r == 0 && a->sources->challenged)
+		a->sources->challenged(a->sources->challenged_ctx, o.challenge);
 	if (r == 0)
 		r = verifier_principals_get(a->sources, o.challenge, strlen(o.challenge),
 					    o.principals, err);

@@ -78,6 +78,8 @@ static void report_for_launcher(const struct exit_options *o, const struct tl_un
 	report.code = tl_catalogue_find(err.code)->id;
 	report.message = err.msg;
 	report_print(&report, NULL, console_fd, o->journal);
+	tl_log_event(LOG_ERR, EXITING_EVENT, EXITING_FORMAT, report.exit_code,
+		     report_exit_text(report.exit_code));
 }
 
 /* What a launcher that died has left running: without token refresh, without the watch over its

@@ -191,3 +191,8 @@ int launch_code_final(const struct launch *l, int code)
 	restart_cancelled();
 	return decide(l, true).exit_code;
 }
+
+void launch_exiting_log(int code)
+{
+	tl_log_event(LOG_INFO, EXITING_EVENT, EXITING_FORMAT, code, report_exit_text(code));
+}

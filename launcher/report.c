@@ -283,3 +283,22 @@ void report_print(const struct report *r, const char *full, int console_fd, stru
 	if (console_fd >= 0)
 		(void)tl_log_raw(console_fd, line, n);
 }
+
+const char *report_exit_text(int exit_code)
+{
+	/* The words of the Confidential Space launcher. */
+	static const struct {
+		int exit_code;
+		const char *text;
+	} texts[] = {
+		{ 0, "workload finished successfully, shutting down the VM" },
+		{ 1, "workload or launcher error, shutting down the VM" },
+		{ 3, "rebooting VM" },
+		{ 4, "VM remains running" },
+	};
+
+	for (size_t i = 0; i < TL_ARRAY_SIZE(texts); i++)
+		if (texts[i].exit_code == exit_code)
+			return texts[i].text;
+	return "";
+}

@@ -21,6 +21,12 @@
 
 struct journal;
 
+/* The launcher's last line: of an exit code, and report_exit_text() of it. Tools stop reading
+ * there. */
+#define EXITING_EVENT  "launch.exiting"
+#define EXITING_FORMAT "msg='TEE container launcher exiting' exit_code=%d exit_msg='%s'"
+const char *report_exit_text(int exit_code);
+
 struct report_stage {
 	const char *name;  /* static */
 	uint64_t start_ms; /* since the launcher's start */

@@ -7,12 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
+#include <teelaunch/file.h>
 #include <teelaunch/log.h>
 
 /*
@@ -41,6 +43,8 @@ _Static_assert(TL_ARRAY_SIZE(stages) <= REPORT_STAGES_MAX, "every stage has a pl
 
 /* Removing task, container, snapshot and lease from a containerd that restarts, and the report. */
 #define ENDING_LIMIT_MS 90000
+/* Two numbers. */
+#define UPTIME_BYTES_MAX 128
 
 static int stage_walk(struct launch *l, const struct stage *stage, struct tl_error *err)
 {
@@ -102,6 +106,23 @@ static void console_open(struct launch *l)
 		tl_log_event(LOG_WARNING, "console.missing", "path='%s' errno=%d",
 			     TL_Q(l->options->console), errno);
 	tl_log_set_console(l->console_fd);
+	if (l->console_fd >= 0)
+		tl_log_event(LOG_INFO, "console.open", "msg='Serial Console logger initialized'");
+}
+
+/* uptime(1)'s first number, as text; best effort. */
+static void boot_log(void)
+{
+	auto_buf struct tl_buf text = { 0 };
+	struct tl_error err = { 0 };
+	size_t n;
+
+	tl_buf_init(&text, UPTIME_BYTES_MAX);
+	if (tl_file_read("/proc/uptime", &text, &err) < 0)
+		return;
+	n = strspn(tl_buf_str(&text), "0123456789.");
+	tl_log_event(LOG_INFO, "boot.completed", "msg='Boot completed' duration_sec=%.*s", (int)n,
+		     tl_buf_str(&text));
 }
 
 /* A log that can't be had must not stop a launch either. */
@@ -134,14 +155,27 @@ static void cloud_monitoring_end(struct launch *l)
 		     counts.dropped, counts.failures);
 }
 
+/* The last line of all comes when nothing can be written there any more. */
+static void cloud_log_exiting(struct cloud_writer *c, int code)
+{
+	auto_free char *text = NULL;
+
+	if (asprintf(&text, EXITING_FORMAT, code, report_exit_text(code)) < 0) {
+		text = NULL;
+		return;
+	}
+	cloud_log_line(c, LOG_INFO, EXITING_EVENT, text);
+}
+
 /* The report is in it; what becomes of the queue is said where there is still somebody to hear it.
  */
-static void cloud_log_end(struct launch *l)
+static void cloud_log_end(struct launch *l, int code)
 {
 	struct cloud_writer_counts counts = { 0 };
 
 	if (!l->cloud_log)
 		return;
+	cloud_log_exiting(l->cloud_log, code);
 	tl_log_set_sink(NULL, NULL);
 	l->cloud_log = cloud_writer_close(l->cloud_log, &counts);
 	tl_log_event(counts.dropped ? LOG_WARNING : LOG_INFO, "cloud_log.end",
@@ -199,8 +233,10 @@ int launch_run(const struct launch_options *options, struct tl_cancel *cancel)
 	cloud_log_start(&l);
 	manager_notes_open(&l.notes);
 	power_button_open(&l);
-	tl_log_event(LOG_INFO, "launch.start", "version=%s commit=%s", options->version,
-		     options->commit);
+	tl_log_event(LOG_INFO, "launch.start",
+		     "version=%s build_commit=%s msg='TEE container launcher initiating'",
+		     options->version, options->commit);
+	boot_log();
 	r = stages_walk(&l, &err);
 	if (!l.is_swept)
 		launch_sweep_late(&l);
@@ -210,8 +246,9 @@ int launch_run(const struct launch_options *options, struct tl_cancel *cancel)
 	}
 	code = launch_finish(&l, r, &err);
 	cloud_monitoring_end(&l);
-	cloud_log_end(&l);
+	cloud_log_end(&l, code);
 	code = launch_code_final(&l, code);
+	launch_exiting_log(code);
 	manager_note_ending();
 	launch_done(&l);
 	return code;

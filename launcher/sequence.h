@@ -119,6 +119,12 @@ int stage_run(struct launch *l, struct tl_error *err);
  */
 int launch_record_write(const struct launch *l, struct tl_buf *ret, struct tl_error *err);
 
+/* What tools of the reference's users look for, by the hardware. Static. */
+struct attest_words {
+	const char *tee, *root, *quoting;
+};
+const struct attest_words *attest_words_of(const struct tl_tee *tee);
+
 /** Nothing but replies may come in, if the firewall is ours: TL_E_FIREWALL. */
 int firewall_shut(const struct launch *l, struct tl_error *err);
 
@@ -137,3 +143,6 @@ int launch_finish(struct launch *l, int r, const struct tl_error *err);
 
 /** The code that launch_finish() gave; or, where a shutdown was asked for since, no restart. */
 int launch_code_final(const struct launch *l, int code);
+
+/** The last line of a launch; tools stop reading there. */
+void launch_exiting_log(int code);

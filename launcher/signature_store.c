@@ -104,11 +104,9 @@ static void outcome_log(const struct signature_store *s, const struct tl_image_s
 
 	for (size_t i = 0; i < s->finder.n; i++)
 		dropped += s->finder.repos[i].dropped;
-	/* The words that tools of the reference's users look for. */
 	tl_log_event(LOG_INFO, found->n ? "signatures.found" : "signatures.none",
-		     "count=%zu dropped=%zu problems=%u repos=%zu took_ms=%" PRIu64 "%s", found->n,
-		     dropped, s->problems, s->finder.n, took_ms,
-		     found->n ? " msg='Found container image signatures'" : "");
+		     "count=%zu dropped=%zu problems=%u repos=%zu took_ms=%" PRIu64, found->n,
+		     dropped, s->problems, s->finder.n, took_ms);
 }
 
 bool signature_store_refresh(struct signature_store *s, struct metadata *metadata,
@@ -155,5 +153,9 @@ int signature_store_read(void *store, struct tl_image_signatures *ret, struct tl
 	pthread_mutex_lock(&s->lock);
 	r = tl_image_signatures_copy(&s->last, ret);
 	pthread_mutex_unlock(&s->lock);
+	/* Once an attestation: tools of the reference's users count it. */
+	if (r == 0 && ret->n)
+		tl_log_event(LOG_INFO, "signatures.sent",
+			     "count=%zu msg='Found container image signatures'", ret->n);
 	return r < 0 ? tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "image signatures") : 0;
 }

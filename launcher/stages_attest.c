@@ -15,6 +15,27 @@
 #include "sequence.h"
 #include "workload/workload.h"
 
+const struct attest_words *attest_words_of(const struct tl_tee *tee)
+{
+	static const struct attest_words tpm = { "tpm", "Using TPM PCR as attestation root.",
+						 "attestation through TPM quote" };
+	static const struct attest_words tdx = { "tdx", "Using TDX RTMR as attestation root.",
+						 "attestation through TDX quote" };
+
+	return tl_tee_form(tee) == TL_CEL_TDX ? &tdx : &tpm;
+}
+
+static void tee_log(const struct tl_tee *tee)
+{
+	const struct attest_words *words = attest_words_of(tee);
+
+	tl_log_event(LOG_INFO, "attest.registers", "msg='Adding TPM PCRs for measurement.'");
+	if (tl_tee_form(tee) == TL_CEL_TDX)
+		tl_log_event(LOG_INFO, "attest.registers",
+			     "msg='Adding TDX RTMRs for measurement.'");
+	tl_log_event(LOG_INFO, "attest.root", "tee=%s msg='%s'", words->tee, words->root);
+}
+
 int stage_tpm(struct launch *l, struct tl_error *err)
 {
 	const struct tl_tpm_options options = {
@@ -39,6 +60,7 @@ int stage_tpm(struct launch *l, struct tl_error *err)
 	banks = tl_tee_banks(l->tee);
 	for (size_t i = 0; i < banks->n; i++)
 		tl_log_event(LOG_INFO, "tpm.bank", "hash=%s", tl_hash_name(banks->hashes[i]));
+	tee_log(l->tee);
 	return 0;
 }
 
@@ -110,5 +132,11 @@ int stage_measure(struct launch *l, struct tl_error *err)
 		l->report.measured.pcr13_sha256 = l->pcr13_hex;
 	}
 	tl_log_event(LOG_INFO, "measured", "events=%zu pcr13_sha256=%s", l->events.n, l->pcr13_hex);
+	/* It is among them in every launch, whatever it says. */
+	tl_log_event(LOG_INFO, "measured.monitoring",
+		     "msg='Successfully measured memory monitoring event'");
+	if (l->spec.monitoring == TL_MONITORING_NONE)
+		tl_log_event(LOG_INFO, "monitoring.none",
+			     "msg='MemoryMonitoring is disabled by the VM operator'");
 	return 0;
 }

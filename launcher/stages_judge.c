@@ -15,6 +15,7 @@
 #include "metadata.h"
 #include "root.h"
 #include "sequence.h"
+#include "spec_text.h"
 
 /* There is no way from one to the other but the unit's option: a check that fails ends the launch.
  */
@@ -104,6 +105,18 @@ static void spec_log(const struct launch *l)
 		s->mounts.n, s->added_capabilities.n);
 }
 
+/* As the Confidential Space launcher writes it. */
+static void spec_dump_log(const struct launch *l)
+{
+	auto_buf struct tl_buf text = { 0 };
+
+	tl_buf_init(&text, TL_LOG_VALUE_MAX); /* a value is cut there anyway */
+	spec_text_append(&l->spec, l->reference_shown, l->machine.is_hardened, &text);
+	tl_log_event(LOG_INFO, "spec.dump", "msg='Launch Spec: %s'", TL_Q(tl_buf_str(&text)));
+	if (!l->spec.is_gpu_driver_wanted)
+		tl_log_event(LOG_INFO, "gpu.off", "msg='tee-install-gpu-driver is not set'");
+}
+
 int stage_metadata(struct launch *l, struct tl_error *err)
 {
 	const struct tl_buf *attributes;
@@ -144,6 +157,7 @@ int stage_spec(struct launch *l, struct tl_error *err)
 			return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "image reference");
 		l->report.image.reference = l->reference_shown;
 		spec_log(l);
+		spec_dump_log(l);
 		r = tl_image_ref_parse(l->spec.image_ref, &l->ref, err);
 	}
 	/* The launch ends here, so all is said that can be known without the image. Else what the
@@ -193,7 +207,8 @@ int stage_resolve(struct launch *l, struct tl_error *err)
 	l->report.image.size_bytes = l->image.layers_bytes;
 	l->report.image.layers = l->image.layers_n;
 	tl_log_event(LOG_INFO, "image.resolved",
-		     "ref='%s' digest=%s image_id=%s layers=%zu layers_bytes=%" PRIu64,
+		     "ref='%s' digest=%s image_id=%s layers=%zu layers_bytes=%" PRIu64
+		     " msg='Retrieved image config'",
 		     TL_Q(l->ref.text), l->image.target.digest, l->image.config.digest,
 		     l->image.layers_n, l->image.layers_bytes);
 	if (l->image.is_platform_foreign)
@@ -201,6 +216,49 @@ int stage_resolve(struct launch *l, struct tl_error *err)
 			     "msg='the configuration names another platform: %s/%s'",
 			     TL_Q(l->image.parsed.os), TL_Q(l->image.parsed.architecture));
 	return 0;
+}
+
+/* The first so many of a list, as one text: a value of the log. */
+static void list_append(struct tl_buf *b, const struct tl_strv *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		(void)tl_buf_printf(b, "%s%s", i ? "," : "", list->items[i]);
+}
+
+static void image_log(const struct tl_image_config *image)
+{
+	auto_buf struct tl_buf ports = { 0 };
+	auto_buf struct tl_buf labels = { 0 };
+
+	tl_buf_init(&ports, TL_LOG_VALUE_MAX);
+	tl_buf_init(&labels, TL_LOG_VALUE_MAX);
+	list_append(&ports, &image->exposed_ports);
+	for (size_t i = 0; i < image->labels.n; i++)
+		(void)tl_buf_printf(&labels, "%s%s=%s", i ? " " : "", image->labels.items[i].key,
+				    image->labels.items[i].value);
+	tl_log_event(LOG_INFO, "image.ports", "ports='%s' msg='Exposed Ports:'",
+		     TL_Q(tl_buf_str(&ports)));
+	tl_log_event(LOG_INFO, "image.labels", "count=%zu labels='%s' msg='Image Labels'",
+		     image->labels.n, TL_Q(tl_buf_str(&labels)));
+}
+
+static void policy_log(const struct tl_launch_policy *p)
+{
+	auto_buf struct tl_buf envs = { 0 };
+	auto_buf struct tl_buf mounts = { 0 };
+
+	tl_buf_init(&envs, TL_LOG_VALUE_MAX / 2);
+	tl_buf_init(&mounts, TL_LOG_VALUE_MAX / 2);
+	list_append(&envs, &p->allow_envs);
+	list_append(&mounts, &p->allow_mounts);
+	tl_log_event(LOG_INFO, "policy",
+		     "allow_env_override='%s' allow_cmd_override=%d log_redirect=%s "
+		     "hardened_monitoring=%s debug_monitoring=%s allow_mount_destinations='%s' "
+		     "allow_capabilities=%d allow_cgroups=%d msg='Launch Policy'",
+		     TL_Q(tl_buf_str(&envs)), p->allow_cmd, tl_log_policy_name(p->log_policy),
+		     tl_monitoring_name(p->hardened_monitoring),
+		     tl_monitoring_name(p->debug_monitoring), TL_Q(tl_buf_str(&mounts)),
+		     p->allow_capabilities, p->allow_cgroups);
 }
 
 /* Everything is asked, so that one launch tells all reasons. */
@@ -215,6 +273,13 @@ int stage_policy(struct launch *l, struct tl_error *err)
 	};
 	int r = tl_launch_policy_read(&l->image.parsed.labels, &l->policy, &l->findings);
 
+	image_log(&l->image.parsed);
+	if (r == 0)
+		policy_log(&l->policy);
+	else if (r > 0)
+		tl_log_event(LOG_ERR, "policy.unreadable",
+			     "msg='failed to parse image Launch Policy: see the findings, and "
+			     "contact the image author'");
 	/* A label that can't be read forbids the launch, but the rest is judged, too. */
 	in.n_policies = r >= 0;
 	if (r != -ENOMEM && tl_verdict(&in, &l->findings) == -ENOMEM)

@@ -119,6 +119,9 @@ int stage_create(struct launch *l, struct tl_error *err)
 	};
 	int r;
 
+	tl_log_event(LOG_INFO, "container.preparing", "ref='%s' digest=%s msg='%s'",
+		     TL_Q(l->reference_shown), l->image.target.digest,
+		     "Preparing Container Runner");
 	if (l->machine.nofile_limit < NOFILE_OF_CONTRACT)
 		tl_log_event(LOG_WARNING, "container.nofile",
 			     "limit=%" PRIu64 " wanted=%u msg='the launcher may not raise it'",
@@ -144,6 +147,29 @@ void stage_create_undo(struct launch *l)
 	l->workload = NULL;
 }
 
+static double seconds(uint64_t ms)
+{
+	return (double)ms / 1000;
+}
+
+/* The words that tools of the reference's users look for. */
+static void redirect_log(enum tl_log_redirect redirect)
+{
+	static const char *const texts[] = {
+		[TL_LOG_NOWHERE] = "Container stdout/stderr will not be redirected.",
+		[TL_LOG_SERIAL] = "Container stdout/stderr will be redirected to serial logging. "
+				  "Sensitive data may be in it.",
+		[TL_LOG_CLOUD_LOGGING] =
+			"Container stdout/stderr will be redirected to journald "
+			"(JSON) for FluentBit scraping. Sensitive data may be in it.",
+		[TL_LOG_EVERYWHERE] = "Container stdout/stderr will be redirected to serial and "
+				      "Cloud Logging. Sensitive data may be in it.",
+	};
+
+	tl_log_event(LOG_INFO, "workload.output", "redirect=%s msg='%s'",
+		     tl_log_redirect_name(redirect), texts[redirect]);
+}
+
 static void end_report(struct launch *l, const struct tl_workload_end *end)
 {
 	l->report.workload.exit_status = (int)end->exit_status;
@@ -155,8 +181,10 @@ static void end_report(struct launch *l, const struct tl_workload_end *end)
 	l->report.log.dropped_bytes = end->output_dropped_bytes;
 	l->report.log.is_cut = end->is_output_cut;
 	tl_log_event(LOG_INFO, "workload.ended",
+		     "msg='workload task ended and returned %s' workload_execution_sec=%.3f "
 		     "exit_status=%" PRIu32 " signal=%d oom_killed=%d run_ms=%" PRIu64
 		     " output_bytes=%" PRIu64 " dropped_bytes=%" PRIu64 " output_cut=%d",
+		     end->exit_status || end->signal ? "non-zero" : "0", seconds(end->run_ms),
 		     end->exit_status, end->signal, end->is_oom_killed, end->run_ms,
 		     end->output_bytes, end->output_dropped_bytes, end->is_output_cut);
 }
@@ -234,6 +262,9 @@ int stage_run(struct launch *l, struct tl_error *err)
 	struct tl_workload_end end = { 0 };
 	int r;
 
+	tl_log_event(LOG_INFO, "workload.setup", "setup_sec=%.3f msg='Workload setup completed'",
+		     seconds(tl_clock_mono_ms() - l->started_ms));
+	redirect_log(l->spec.log_redirect);
 	monitoring_open(l); /* while the workload's first process is sure to be there */
 	r = tl_workload_start(l->workload, err);
 	if (r < 0) {
@@ -242,12 +273,18 @@ int stage_run(struct launch *l, struct tl_error *err)
 	}
 	l->report.workload.has_run = true;
 	manager_note_running(&l->notes);
-	tl_log_event(LOG_INFO, "workload.started", "container=%s", TL_WORKLOAD_CONTAINER);
+	tl_log_event(LOG_INFO, "workload.started", "container=%s msg='workload task started'",
+		     TL_WORKLOAD_CONTAINER);
 	r = tl_workload_wait(l->workload, l->cancel, &end, err);
 	l->health = health_close(l->health);
 	cloud_writer_finish(l->cloud_monitoring);
 	if (r < 0)
 		return r;
 	end_report(l, &end);
-	return tl_workload_judge(&end, err);
+	r = tl_workload_judge(&end, err);
+	if (r == 0)
+		tl_log_event(LOG_INFO, "workload.completed",
+			     "workload='%s' workload_execution_sec=%.3f msg='Workload completed'",
+			     TL_Q(l->reference_shown), seconds(end.run_ms));
+	return r;
 }

@@ -154,6 +154,8 @@ int stage_serve(struct launch *l, struct tl_error *err)
 		free(s);
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "token socket");
 	}
+	tl_log_event(LOG_INFO, "token.socket",
+		     "msg='EnableOnDemandAttestation is enabled: initializing TEE server.'");
 	pthread_mutex_init(&s->lock, NULL);
 	s->log_left = LOG_BURST;
 	r = serving_start(l, s, err);

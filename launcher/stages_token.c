@@ -231,6 +231,7 @@ void stage_token_undo(struct launch *l)
 		l->report.token.expires_at = last.expires_at_s;
 		l->report.token.clock_skew_s = last.clock_skew_s;
 		l->tokens = keeping_free(l->tokens);
+		tl_log_event(LOG_INFO, "token.stopped", "msg='token refreshing stopped'");
 	}
 	l->signature_keeper = signature_keeper_stop(l->signature_keeper);
 	l->signatures = signature_store_free(l->signatures);

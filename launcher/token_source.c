@@ -55,7 +55,21 @@ int token_source_evidence(struct token_source *s, const void *nonce, size_t n,
 static int source_collect(void *ctx, const void *nonce, size_t n, struct tl_evidence *ret,
 			  struct tl_error *err)
 {
-	return token_source_evidence(ctx, nonce, n, ret, err);
+	const struct token_source *s = ctx;
+	const struct attest_words *words = attest_words_of(s->launch->tee);
+	int r = token_source_evidence(ctx, nonce, n, ret, err);
+
+	if (r == 0)
+		tl_log_event(LOG_INFO, "attest.quoted", "tee=%s msg='%s'", words->tee,
+			     words->quoting);
+	return r;
+}
+
+static void source_challenged(void *ctx, const char *name)
+{
+	(void)ctx;
+	tl_log_event(LOG_INFO, "attest.challenge",
+		     "challenge_name='%s' msg='Successfully created challenge'", TL_Q(name));
 }
 
 static int verifier_open(struct launch *l, struct tl_cancel *cancel, uint64_t budget_ms,
@@ -118,6 +132,7 @@ static int source_open(struct launch *l, struct tl_cancel *cancel, uint64_t budg
 							 1 + l->spec.impersonate_service_accounts.n,
 						 .collect = source_collect,
 						 .collect_ctx = s,
+						 .challenged = source_challenged,
 						 .signatures_ctx = l->signatures };
 	if (l->signatures)
 		s->sources.signatures = signature_store_read;

@@ -9,6 +9,7 @@
 
 #include <teelaunch/catalogue.h>
 #include <teelaunch/cleanup.h>
+#include <teelaunch/log.h>
 
 #include "launcher/journal.h"
 #include "launcher/launch.h"
@@ -24,8 +25,10 @@ static void *signals_main(void *arg)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
-	while (sigwait(&set, &sig) == 0)
+	while (sigwait(&set, &sig) == 0) {
 		tl_cancel_request(arg);
+		tl_log_event(LOG_INFO, "signal", "sig=%d msg='received a signal'", sig);
+	}
 	return NULL;
 }
 

@@ -58,6 +58,10 @@ struct tl_attest_sources {
 	int (*collect)(void *ctx, const void *nonce, size_t n, struct tl_evidence *ret,
 		       struct tl_error *err);
 	void *collect_ctx;
+	/* Told the name of the service's challenge once it is there; NULL = nobody is. Must not
+	 * block. */
+	void (*challenged)(void *ctx, const char *name);
+	void *challenged_ctx;
 	/* The image's signatures as they are now, sent along; NULL = none. @ret is an empty list,
 	 * set on success only; the client frees it. Asks nobody: it must not block. */
 	int (*signatures)(void *ctx, struct tl_image_signatures *ret, struct tl_error *err);

@@ -3,7 +3,8 @@
 """docs_tables.py KEYS_PAGE LABELS_PAGE: the tables of the pages are those of the program.
 
 Every key must have its row in KEYS_PAGE and every label in LABELS_PAGE, with type, default and
-description of `teelaunch explain --schema`; a row that begins with a code must have the cause and
+description of `teelaunch explain --schema`; each line of tests/vectors/log-lines.json must have its row in
+KEYS_PAGE; a row that begins with a code must have the cause and
 the action of `teelaunch explain-error`. What is missing or wrong is printed as it should be.
 """
 
@@ -16,6 +17,7 @@ import sys
 PROGRAM = os.path.join(os.environ["TL_PROGRAMS"], "teelaunch")
 CODE_ROW = re.compile(r"^\| (TL\d{4}) \|.*$", re.M)
 NAME_ROW = re.compile(r"^\| `((?:tee|gca|ita|test)[-.][\w.-]*)` \|.*$", re.M)
+WORDS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "vectors", "log-lines.json")
 CODES_MIN = 20  # of both pages together
 
 
@@ -34,6 +36,12 @@ def name_row(doc):
     return "| `%s` | %s | %s | %s |" % (name, doc["type"], doc["default"], doc["description"])
 
 
+def words_rows():
+    with open(WORDS, encoding="utf-8") as f:
+        return ["| `%s` | %s |" % (line["fragment"], "`%s`" % line["event"] if "event" in line else line["reason"])
+                for line in json.load(f)["lines"]]
+
+
 def differences(have, want):
     return ["should be there: " + row for row in want if row not in have] + \
            ["should not be there: " + row for row in have if row not in want]
@@ -47,6 +55,8 @@ def main():
             text = f.read()
         found = [m.group(0) for m in NAME_ROW.finditer(text)]
         wrong += differences(found, [name_row(doc) for doc in schema[kind]])
+        if kind == "keys":
+            wrong += ["should be there: " + row for row in words_rows() if row not in text.split("\n")]
         for match in CODE_ROW.finditer(text):
             codes += 1
             wrong += differences([match.group(0)], [code_row(match.group(1))])

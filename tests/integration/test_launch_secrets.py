@@ -49,6 +49,9 @@ class Secrets(launch_case.LaunchCase):
         self.assert_end(launch, 1, "workload")
         self.assertFalse(launch.token)  # there is no token file with Intel Trust Authority
         self.assert_nowhere({"a variable's value": VALUE, "an API key": API_KEY}, launch)
+        for words in (" Cmd:[[REDACTED]] ", " Envs:[{Name:HELLO_SECRET Value:[REDACTED]}] ",
+                      " ITAConfig:{ITARegion:US ITAKey:%s} " % ("*" * len(API_KEY))):
+            self.assertIn(words, launch.console)
         launch = self.world.launch(self.world.attributes(**keys), options=["--log-level", "debug"])
         self.assert_end(launch, 1, "workload")
         self.assertTrue(launch.token)
