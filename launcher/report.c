@@ -101,6 +101,11 @@ static json_t *workload_json(const struct report *r)
 		set(o, "exit_status", json_integer(r->workload.exit_status));
 	set(o, "oom_killed", json_boolean(r->workload.is_oom_killed));
 	set(o, "run_ms", json_integer((json_int_t)r->workload.run_ms));
+	if (r->workload.health)
+		set(o, "health",
+		    json_pack("{s:s, s:I, s:I}", "status", r->workload.health, "probes",
+			      (json_int_t)r->workload.probes, "failures",
+			      (json_int_t)r->workload.probes_failed));
 	return o;
 }
 

@@ -62,6 +62,10 @@ struct report {
 		int exit_status; /* -1: ended by a signal, or unknown */
 		int signal;      /* 0: ended by itself */
 		uint64_t run_ms;
+		/* Of the image's HEALTHCHECK: the last word ("healthy"; static; NULL: none), how
+		 * often it was run and wasn't well. */
+		const char *health;
+		uint64_t probes, probes_failed;
 	} workload;
 	struct {
 		const char *mode;                      /* "unprotected" or "protected" */

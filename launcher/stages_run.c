@@ -91,6 +91,31 @@ static uint64_t run_step(void *ctx)
 	return next_ms;
 }
 
+/* By the thread of the probes, which has ended before the report is written. */
+static void health_note(void *ctx, const struct tl_workload_health *h)
+{
+	struct launch *l = ctx;
+	const char *status = probe_status_name(h->status);
+	bool is_new = !l->report.workload.health || strcmp(l->report.workload.health, status) != 0;
+
+	if (h->is_unknown) {
+		tl_log_event(
+			LOG_WARNING, "healthcheck.ignored",
+			"msg='the image has a HEALTHCHECK of a form that is not known: neither "
+			"NONE, CMD nor CMD-SHELL, or without a command'");
+		return;
+	}
+	l->report.workload.health = status;
+	l->report.workload.probes = h->probes;
+	l->report.workload.probes_failed = h->failures;
+	if (is_new)
+		tl_log_event(h->status == PROBE_UNHEALTHY ? LOG_WARNING : LOG_INFO,
+			     "workload.health",
+			     "status=%s probes=%" PRIu64 " failures=%" PRIu64
+			     " exit_status=%d timed_out=%d",
+			     status, h->probes, h->failures, h->exit_status, h->is_timed_out);
+}
+
 int stage_create(struct launch *l, struct tl_error *err)
 {
 	char hostname[HOSTNAME_MAX_BYTES] = "";
@@ -116,6 +141,8 @@ int stage_create(struct launch *l, struct tl_error *err)
 		.kill_grace_ms = l->options->stop_grace_ms,
 		.step = run_step,
 		.step_ctx = l,
+		.health = health_note,
+		.health_ctx = l,
 	};
 	int r;
 

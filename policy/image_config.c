@@ -137,7 +137,16 @@ static int read_keys(const struct reader *rd, const char *name, const json_t *va
 	return 0;
 }
 
-static field_reader read_config, read_rootfs;
+/* Durations and counts. */
+static int read_count(const struct reader *rd, const char *name, const json_t *value, void *field)
+{
+	if (!json_is_integer(value) || json_integer_value(value) < 0)
+		return refuse(rd, name, "is not a whole number of at least 0");
+	*(uint64_t *)field = (uint64_t)json_integer_value(value);
+	return 0;
+}
+
+static field_reader read_config, read_rootfs, read_healthcheck;
 
 #define FIELD(name) offsetof(struct tl_image_config, name)
 
@@ -152,10 +161,26 @@ static const struct field_row top_rows[] = {
 };
 
 static const struct field_row config_rows[] = {
-	{ "User", read_string, FIELD(user) },  { "ExposedPorts", read_keys, FIELD(exposed_ports) },
-	{ "Env", read_strings, FIELD(env) },   { "Entrypoint", read_strings, FIELD(entrypoint) },
-	{ "Cmd", read_strings, FIELD(cmd) },   { "WorkingDir", read_string, FIELD(working_dir) },
-	{ "Labels", read_map, FIELD(labels) }, { 0 },
+	{ "User", read_string, FIELD(user) },
+	{ "ExposedPorts", read_keys, FIELD(exposed_ports) },
+	{ "Env", read_strings, FIELD(env) },
+	{ "Entrypoint", read_strings, FIELD(entrypoint) },
+	{ "Cmd", read_strings, FIELD(cmd) },
+	{ "WorkingDir", read_string, FIELD(working_dir) },
+	{ "Labels", read_map, FIELD(labels) },
+	{ "Healthcheck", read_healthcheck, 0 },
+	{ 0 },
+};
+
+/* Docker image specification 1.2, "Healthcheck"; StartInterval: Docker's API 1.44. */
+static const struct field_row healthcheck_rows[] = {
+	{ "Test", read_strings, FIELD(healthcheck.test) },
+	{ "Interval", read_count, FIELD(healthcheck.interval_ns) },
+	{ "Timeout", read_count, FIELD(healthcheck.timeout_ns) },
+	{ "StartPeriod", read_count, FIELD(healthcheck.start_period_ns) },
+	{ "StartInterval", read_count, FIELD(healthcheck.start_interval_ns) },
+	{ "Retries", read_count, FIELD(healthcheck.retries) },
+	{ 0 },
 };
 
 static const struct field_row rootfs_rows[] = {
@@ -202,6 +227,12 @@ static int read_config(const struct reader *rd, const char *name, const json_t *
 static int read_rootfs(const struct reader *rd, const char *name, const json_t *value, void *field)
 {
 	return read_rows(rd, rootfs_rows, name, value, field);
+}
+
+static int read_healthcheck(const struct reader *rd, const char *name, const json_t *value,
+			    void *field)
+{
+	return read_rows(rd, healthcheck_rows, name, value, field);
 }
 
 static int document_load(const struct reader *rd, const char *text, size_t n, json_t **ret)
@@ -289,6 +320,7 @@ void tl_image_config_done(struct tl_image_config *config)
 	tl_kvs_done(&config->labels);
 	tl_strv_done(&config->exposed_ports);
 	tl_strv_done(&config->diff_ids);
+	tl_strv_done(&config->healthcheck.test);
 	free(config->working_dir);
 	free(config->user);
 	free(config->os);

@@ -15,6 +15,16 @@
 #define TL_IMAGE_CONFIG_BYTES_MAX (4 * 1024 * 1024) /* as manifests */
 #define TL_IMAGE_CONFIG_LIST_MAX  4096              /* elements of any list or map in it */
 
+/*
+ * Healthcheck of Docker's image specification 1.2, which OCI's has no word for. In nanoseconds, 0:
+ * not said.
+ */
+struct tl_healthcheck {
+	struct tl_strv test; /* "NONE"; or "CMD" and arguments; or "CMD-SHELL" and a line */
+	uint64_t interval_ns, timeout_ns, start_period_ns, start_interval_ns;
+	uint64_t retries; /* 0: not said */
+};
+
 struct tl_image_config {
 	struct tl_strv env; /* "NAME=VALUE", as the author wrote them */
 	struct tl_strv entrypoint;
@@ -23,6 +33,7 @@ struct tl_image_config {
 	char *user;                   /* "" if absent */
 	struct tl_kvs labels;         /* sorted by name */
 	struct tl_strv exposed_ports; /* keys of ExposedPorts, sorted */
+	struct tl_healthcheck healthcheck;
 	char *os;
 	char *architecture;
 	char *variant;           /* "" if absent */

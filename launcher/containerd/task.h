@@ -69,6 +69,19 @@ int tl_ctrd_task_wait_end(struct tl_ctrd_wait *w, uint32_t *ret_exit_status, str
 void tl_ctrd_task_wait_cancel(struct tl_ctrd_wait *w);
 struct tl_ctrd_wait *tl_ctrd_task_wait_free(struct tl_ctrd_wait *w);
 
+/**
+ * Run one more process in a running container, to its end; its input and output are /dev/null.
+ *
+ * @exec_id       one that no other process of the container has had
+ * @process_json  "process" of an OCI runtime specification
+ * @call          its deadline ends the process with SIGKILL, then -ETIMEDOUT; so does its
+ *                cancellation
+ * Whatever happens, nothing of it is left, if containerd answers within a few seconds.
+ */
+int tl_ctrd_exec_run(struct tl_ctrd *c, const struct tl_ctrd_call *call, const char *id,
+		     const char *exec_id, const char *process_json, uint32_t *ret_exit_status,
+		     struct tl_error *err);
+
 /* Events, from the moment _open returns on. Events in a gap (restart of containerd) are lost. */
 struct tl_ctrd_events;
 /** @filters  containerd's filter syntax, one alternative each: `topic=="/tasks/oom"`. */

@@ -317,3 +317,18 @@ int oci_spec_build(const struct oci_input *in, char **ret, struct tl_error *err)
 	*ret = text;
 	return 0;
 }
+
+int oci_exec_build(const char *spec_json, const struct tl_strv *args, char **ret,
+		   struct tl_error *err)
+{
+	auto_json json_t *spec = json_loads(spec_json, 0, NULL);
+	json_t *process = json_object_get(spec, "process");
+	char *text = NULL;
+
+	if (process && json_object_set_new(process, "args", json_strv(args)) == 0)
+		text = json_dumps(process, JSON_COMPACT);
+	if (!text)
+		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "a process of the container");
+	*ret = text;
+	return 0;
+}

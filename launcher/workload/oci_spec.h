@@ -58,3 +58,10 @@ int oci_process(const struct tl_image_config *image, const struct tl_launch_spec
  * wipe it.
  */
 int oci_spec_build(const struct oci_input *in, char **ret, struct tl_error *err);
+
+/**
+ * The "process" of such a specification with other arguments: one more process of the container,
+ * with the same user, rights and environment. @ret as above. TL_E_NO_MEMORY.
+ */
+int oci_exec_build(const char *spec_json, const struct tl_strv *args, char **ret,
+		   struct tl_error *err);

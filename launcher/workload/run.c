@@ -169,6 +169,7 @@ int run_threads_start(struct tl_workload *w, struct tl_error *err)
 
 void run_threads_end(struct tl_workload *w)
 {
+	w->healthcheck = healthcheck_stop(w->healthcheck);
 	pthread_mutex_lock(&w->oom_lock);
 	if (w->quit)
 		tl_cancel_request(w->quit);
@@ -288,6 +289,7 @@ int tl_workload_wait(struct tl_workload *w, struct tl_cancel *terminate,
 	bool is_ended = relay_until_end(w, terminate);
 	uint32_t status;
 
+	w->healthcheck = healthcheck_stop(w->healthcheck);
 	if (is_ended && w->wait.r == 0)
 		oom_event_await(w);
 	if (w->output)

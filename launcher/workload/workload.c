@@ -326,6 +326,8 @@ int tl_workload_start(struct tl_workload *w, struct tl_error *err)
 		w->start_ms = tl_clock_mono_ms();
 		r = task_start(w, err);
 	}
+	if (r == 0)
+		r = healthcheck_start(w, &w->healthcheck, err);
 	if (r < 0)
 		run_threads_end(w);
 	return r;

@@ -2,7 +2,7 @@
 /*
  * The workload: one container of containerd, from creation to its end. Order of calls:
  * create (sets everything up, runs nothing of the image) - start - wait - destroy. One thread;
- * threads of its own between start and wait only (names: tl-wait, tl-oom, tl-output).
+ * threads of its own between start and wait only (names: tl-wait, tl-oom, tl-health, tl-output).
  *
  * Everything it makes in containerd has a fixed name, so that the next launch finds what a crash
  * left.
@@ -20,11 +20,22 @@
 
 #include "launcher/containerd/containerd.h"
 
+#include "probe.h"
+
 #define TL_WORKLOAD_CONTAINER "tee-container"
 #define TL_WORKLOAD_SNAPSHOT  "tee-snapshot"
 #define TL_WORKLOAD_LEASE     "tee-workload"
 /* containerd's namespace; part of the container's cgroup path. */
 #define TL_WORKLOAD_NAMESPACE "default"
+
+/* What the image's HEALTHCHECK has said so far. */
+struct tl_workload_health {
+	enum probe_status status;  /* PROBE_NONE: there is none */
+	uint64_t probes, failures; /* that ended, or took too long; not well */
+	int exit_status;           /* of the last one; -1: it couldn't be run, or took too long */
+	bool is_timed_out;
+	bool is_unknown; /* it is of a form that isn't known, and isn't run */
+};
 
 /* All borrowed until tl_workload_destroy(). */
 struct tl_workload_config {
@@ -54,6 +65,13 @@ struct tl_workload_config {
 	 */
 	uint64_t (*step)(void *ctx);
 	void *step_ctx;
+	/*
+	 * Called after the start and after each probe, by the thread that runs them, which has
+	 * ended before tl_workload_wait() reads the last output. NULL = the image's HEALTHCHECK
+	 * isn't run.
+	 */
+	void (*health)(void *ctx, const struct tl_workload_health *h);
+	void *health_ctx;
 };
 
 struct tl_workload_end {

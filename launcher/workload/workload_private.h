@@ -7,6 +7,7 @@
 
 #include "launcher/containerd/task.h"
 
+#include "healthcheck.h"
 #include "oci_spec.h"
 #include "output.h"
 #include "workload.h"
@@ -39,6 +40,7 @@ struct tl_workload {
 	pthread_mutex_t oom_lock;          /* of the next */
 	struct tl_ctrd_events *oom_events; /* what tl-oom reads; NULL: nothing */
 	bool is_oom_thread_started;
+	struct healthcheck *healthcheck; /* NULL: none */
 	atomic_bool is_oom_killed;
 };
 

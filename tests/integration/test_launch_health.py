@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Monitoring, as tee-monitoring-enable asks for it and the image's labels allow it: what the samples say is
-compared with what the kernel says to python; that PCR 13 tells of it, with what hashlib computes."""
+compared with what the kernel says to python; that PCR 13 tells of it, with what hashlib computes. And the
+image's HEALTHCHECK, in a real container."""
 import json
 import os
 import re
+import signal
 import time
 
 import launch_case
@@ -32,7 +34,8 @@ def memory_total():
 
 
 class Health(launch_case.LaunchCase):
-    images = ("test/memory-always:1", "test/memory-debugonly:1", "test/memory-never:1", "test/wide:1")
+    images = ("test/memory-always:1", "test/memory-debugonly:1", "test/memory-never:1", "test/wide:1",
+              "test/probed:1", "test/hung:1", "test/shell-less:1", "test/unknown-check:1", "test/unchecked:1")
 
     @classmethod
     def setUpClass(cls):
@@ -78,6 +81,20 @@ class Health(launch_case.LaunchCase):
         self.image = self.world.images.inspect(image)
         return self.world.launch(self.attributes, options=options, hardened=hardened)
 
+    def launch_until(self, image, fact, options=FAST, **keys):
+        """A launch whose workload runs until `fact(launch)` is true."""
+        self.attributes = self.world.attributes(image, cmd='["trap","sleep=600","exit=0"]', **keys)
+        self.image = self.world.images.inspect(image)
+        launch = self.world.launch_start(self.attributes, options=options)
+        try:
+            parts.wait_until(lambda: fact(launch) or not launch.is_running(), "what is waited for", timeout_s=60)
+        finally:
+            if launch.is_running():
+                launch.send(signal.SIGTERM)
+            launch.wait()
+        self.assert_end(launch, 0, "success")
+        return launch
+
     def assert_measured(self, launch):
         """PCR 13 and 15 are what python makes of the attributes, and so tell what is monitored."""
         events = measured.events(self.attributes, self.image)
@@ -87,9 +104,8 @@ class Health(launch_case.LaunchCase):
 
     def test_memory_alone_is_sampled_where_the_image_allows_it(self):
         server = self.monitoring()
-        launch = self.launch("test/memory-always:1", "sleep=3", "exit=0", options=self.to(server.url),
-                             monitoring_memory_enable="true")
-        self.assert_end(launch, 0, "success")
+        launch = self.launch_until("test/memory-always:1", lambda launch: len(samples(launch.stderr)) > 1,
+                                   options=self.to(server.url), monitoring_memory_enable="true")
         found = samples(launch.stderr)
         self.assertGreaterEqual(len(found), 2, launch.stderr)
         for sample in found:
@@ -111,8 +127,8 @@ class Health(launch_case.LaunchCase):
         """And what couldn't be written at first is written when the service is well again."""
         server = self.monitoring(lambda n: 503 if n == 1 else None)
         before = time.clock_gettime(time.CLOCK_BOOTTIME)
-        launch = self.launch("test/wide:1", "sleep=4", "exit=0", options=self.to(server.url), monitoring_enable="ALL")
-        self.assert_end(launch, 0, "success")
+        launch = self.launch_until("test/wide:1", lambda launch: "cloud_monitoring.writing" in launch.stderr and
+                                   len(samples(launch.stderr)) > 1, options=self.to(server.url), monitoring_enable="ALL")
         found = samples(launch.stderr)
         first, last = found[0], found[-1]
         self.assertEqual(first["metrics"], "all")
@@ -171,6 +187,51 @@ class Health(launch_case.LaunchCase):
                 self.assert_end(launch, 4 if not is_hardened else 0 if is_allowed else 1,
                                 "success" if is_allowed else "denied", None if is_allowed else "TL0409")
                 self.assertEqual(bool(samples(launch.stderr)), is_allowed)
+
+    def probed(self, image, *wanted):
+        """A launch with the image's HEALTHCHECK, until the log has had these states: its report's word on it."""
+        launch = self.launch_until(image, lambda launch: self.changes(launch)[:len(wanted)] == list(wanted))
+        self.assertEqual(self.changes(launch), list(wanted), launch.console)
+        return launch, launch.report["workload"].get("health")
+
+    @staticmethod
+    def changes(launch):
+        found = re.findall(r"event=workload.health status=(\w+) .*exit_status=(-?\d+) timed_out=(\d)", launch.console)
+        return [(s, int(e), int(t)) for s, e, t in found]
+
+    def test_a_healthcheck_is_run_in_the_container_and_its_changes_are_said(self):
+        launch, health = self.probed("test/probed:1", ("starting", 0, 0), ("unhealthy", 1, 0), ("healthy", 0, 0),
+                                     ("unhealthy", 1, 0))
+        self.assertEqual(health["status"], "unhealthy")
+        self.assertEqual(health["failures"], health["probes"] - 1)
+        # What a probe says goes nowhere: the program prints its arguments when it starts.
+        self.assertNotIn("turns=", launch.console + launch.stderr)
+        events = re.findall(r"event=(\S+)", launch.console)
+        self.assertLess(events.index("workload.started"), events.index("workload.ended"))
+        self.assertNotIn("workload.health", events[events.index("workload.ended"):])
+        # Nothing of the image's before the separator, which is in the stage "measure".
+        self.assertLess(launch.console.index("event=stage.done stage=measure"), launch.console.index("workload.health"))
+        self.assert_measured(launch)
+
+    def test_a_healthcheck_that_hangs_is_killed(self):
+        """And the launch doesn't wait for the next one, which hangs by then."""
+        launch, health = self.probed("test/hung:1", ("starting", 0, 0), ("unhealthy", -1, 1))
+        self.assertGreaterEqual(health["failures"], 1)
+
+    def test_a_healthcheck_that_cannot_be_run_is_a_failure(self):
+        launch = self.launch_until("test/shell-less:1", lambda launch: len(self.changes(launch)) == 2)
+        (first, _, _), (second, status, _) = self.changes(launch)
+        self.assertEqual((first, second), ("starting", "unhealthy"))
+        self.assertNotEqual(status, 0)
+        health = launch.report["workload"]["health"]
+        self.assertEqual(health["failures"], health["probes"])
+
+    def test_no_healthcheck_is_none(self):
+        for image, is_said in (("test/unchecked:1", False), ("test/unknown-check:1", True)):
+            launch = self.launch(image, "exit=0")
+            self.assertNotIn("health", self.assert_end(launch, 0, "success")["workload"])
+            self.assertEqual(self.changes(launch), [])
+            self.assertEqual("event=healthcheck.ignored" in launch.console, is_said)
 
     def test_a_service_that_fails_neither_stops_nor_delays_a_launch(self):
         cases = [("status %d" % s, self.monitoring(lambda _, s=s: s).url) for s in (400, 429)]

@@ -36,10 +36,21 @@ IMAGES = {
     "test/memory-never:1": (dict(OPEN, monitoring_memory_allow="never"), [], "/hello", []),
     "test/mislabelled:1": ({"log_redirect": "sometimes"}, [], "/hello", []),
     "test/server:1": (OPEN, [], "/hello", []),
+    **{"test/%s:1" % n: (OPEN, [], "/hello", [])
+       for n in ("probed", "hung", "shell-less", "unknown-check", "unchecked")},
     "test/quiet:1": (dict(OPEN, log_redirect="debugonly"), [], "/hello", []),
 }
 # name -> ports that it exposes
 PORTS = {"test/server:1": ("8080/tcp", "8081/udp")}
+S = 1_000_000_000
+# name -> HEALTHCHECK, in Docker's words
+HEALTHCHECKS = {
+    "test/probed:1": {"Test": ["CMD", "/hello", "turns=1011"], "Interval": S, "Timeout": 20 * S, "Retries": 1},
+    "test/hung:1": {"Test": ["CMD", "/hello", "sleep=1000"], "Interval": S, "Timeout": S, "Retries": 1},
+    "test/shell-less:1": {"Test": ["CMD-SHELL", "true"], "Interval": S, "Timeout": 20 * S, "Retries": 2},
+    "test/unknown-check:1": {"Test": ["SOMETHING", "/hello"]},
+    "test/unchecked:1": {"Test": ["NONE"]},
+}
 # name -> (layers, bytes of one layer when compressed, about; kind of content)
 BIG = {
     "test/large:1": (1, 25_000_000, "random"),
@@ -85,6 +96,8 @@ class Images:
         options += ["--config.cmd=" + c for c in cmd]
         self.umoci("config", "--image", image, "--config.entrypoint", entrypoint,
                    "--clear=config.cmd", *options)
+        if name in HEALTHCHECKS:
+            self.config_change(tag, Healthcheck=HEALTHCHECKS[name])
         parts.run("skopeo", "--insecure-policy", "copy", "--quiet", "--dest-cert-dir",
                   self.registry.certs_dir, "oci:" + image, "docker://" + self.registry.ref(name),
                   timeout_s=300)
@@ -94,6 +107,27 @@ class Images:
         """A layer that no other image has: so what was pulled for one image says nothing of another."""
         parts.write(os.path.join(self.folder, "name"), name + "\n")
         self.umoci("insert", "--image", image, os.path.join(self.folder, "name"), "/image-name")
+
+    def config_change(self, tag, **members):
+        """What umoci has no word for: blobs of the layout, from the configuration up to the index."""
+        path = os.path.join(self.layout, "index.json")
+        index = json.loads(parts.read(path))
+        entry = next(m for m in index["manifests"]
+                     if m["annotations"]["org.opencontainers.image.ref.name"] == tag)
+        manifest = json.loads(parts.read(self.blob(entry["digest"])))
+        config = json.loads(parts.read(self.blob(manifest["config"]["digest"])))
+        config["config"].update(members)
+        manifest["config"].update(self.put(config))
+        entry.update(self.put(manifest))
+        parts.write(path, json.dumps(index))
+
+    def blob(self, named):
+        return os.path.join(self.layout, "blobs", *named.split(":"))
+
+    def put(self, document):
+        text = json.dumps(document).encode()
+        parts.write(self.blob(digest(text)), text)
+        return {"digest": digest(text), "size": len(text)}
 
     def insert_layers(self, image, count, size, kind):
         seed = random.Random(7)

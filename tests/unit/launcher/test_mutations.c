@@ -376,6 +376,8 @@ static void each_field_of_the_image_changes_a_digest(void **state)
 		IMAGE_CONFIG("amd64", "linux", "", ENTRYPOINT ",\"Labels\":{\"a\":\"b\"}", "00"),
 		IMAGE_CONFIG("amd64", "linux", "", ENTRYPOINT ",\"ExposedPorts\":{\"1/tcp\":{}}",
 			     "00"),
+		IMAGE_CONFIG("amd64", "linux", "",
+			     ENTRYPOINT ",\"Healthcheck\":{\"Test\":[\"NONE\"]}", "00"),
 		IMAGE_CONFIG("amd64", "linux", "", ENTRYPOINT ",\"Unread\":1", "00"),
 	};
 	struct inputs before = inputs_base();

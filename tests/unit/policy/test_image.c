@@ -184,6 +184,25 @@ static void an_image_configuration_is_read(void **state)
 	assert_string_equal(c.diff_ids.items[1], "sha256:0");
 }
 
+static void a_health_check_is_read(void **state)
+{
+	static const char text[] =
+		"{\"config\":{\"Healthcheck\":{\"Test\":[\"CMD\",\"/check\"],\"Interval\":1,"
+		"\"Timeout\":2,\"StartPeriod\":3,\"StartInterval\":4,\"Retries\":5}}}";
+	auto_image_config struct tl_image_config c = { 0 };
+	const struct tl_healthcheck *h = &c.healthcheck;
+
+	(void)state;
+	assert_int_equal(tl_image_config_parse(text, strlen(text), &c, NULL), 0);
+	assert_int_equal(h->test.n, 2);
+	assert_string_equal(h->test.items[1], "/check");
+	assert_int_equal(h->interval_ns, 1);
+	assert_int_equal(h->timeout_ns, 2);
+	assert_int_equal(h->start_period_ns, 3);
+	assert_int_equal(h->start_interval_ns, 4);
+	assert_int_equal(h->retries, 5);
+}
+
 static void an_empty_image_configuration_has_empty_fields(void **state)
 {
 	static const char *const texts[] = {
@@ -225,6 +244,15 @@ static void an_image_configuration_two_readers_could_take_differently_is_refused
 		"{\"config\":{\"Labels\":{\"a\":\"1\",\"a\":\"2\"}}}",
 		"{\"config\":{\"ExposedPorts\":[]}}",
 		"{\"config\":{\"User\":\"SECRET\\u0000\"}}",
+		"{\"config\":{\"Healthcheck\":[]}}",
+		"{\"config\":{\"healthcheck\":{}}}",
+		"{\"config\":{\"Healthcheck\":{\"test\":[]}}}",
+		"{\"config\":{\"Healthcheck\":{\"Test\":\"CMD SECRET\"}}}",
+		"{\"config\":{\"Healthcheck\":{\"Test\":[\"CMD\",1]}}}",
+		"{\"config\":{\"Healthcheck\":{\"Interval\":-1}}}",
+		"{\"config\":{\"Healthcheck\":{\"Interval\":1.5}}}",
+		"{\"config\":{\"Healthcheck\":{\"Timeout\":\"30s\"}}}",
+		"{\"config\":{\"Healthcheck\":{\"Retries\":9223372036854775808}}}",
 		"{\"os\":\"\xff\"}",
 		"{\"os\":\"SECRET}",
 	};
@@ -361,6 +389,7 @@ int main(void)
 		cmocka_unit_test(a_reference_that_lacks_something_is_refused_without_repeating_it),
 		cmocka_unit_test(a_reference_is_bounded),
 		cmocka_unit_test(an_image_configuration_is_read),
+		cmocka_unit_test(a_health_check_is_read),
 		cmocka_unit_test(an_empty_image_configuration_has_empty_fields),
 		cmocka_unit_test(
 			an_image_configuration_two_readers_could_take_differently_is_refused),
