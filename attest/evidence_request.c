@@ -223,6 +223,19 @@ static json_t *tpm_quote_json(const struct tl_evidence *e)
 	return NULL;
 }
 
+/* No ACPI table and no certificate of the machine: the message has no field for them. */
+static json_t *tdx_quote_json(const struct tl_evidence *e)
+{
+	json_t *o = json_object();
+
+	if (o && blob_set(o, "ccelBootEventLog", &e->tdx.ccel_data) == 0 &&
+	    blob_set(o, "celLaunchEventLog", &e->tdx.cel) == 0 &&
+	    blob_set(o, "tdQuote", &e->tdx.quote) == 0)
+		return json_pack("{s:o}", "tdxCcelQuote", o);
+	json_decref(o);
+	return NULL;
+}
+
 int evidence_format(unsigned int mask, const struct tl_blob *challenge, const struct tl_evidence *e,
 		    char **ret)
 {
@@ -236,7 +249,8 @@ int evidence_format(unsigned int mask, const struct tl_blob *challenge, const st
 	if (r == 0 && (mask & EVIDENCE_CHALLENGE))
 		r = blob_set(o, "challenge", challenge);
 	if (r == 0 && (mask & EVIDENCE_QUOTE))
-		r = json_object_set_new(o, "quote", tpm_quote_json(e));
+		r = json_object_set_new(o, "quote",
+					e->tdx.quote.n ? tdx_quote_json(e) : tpm_quote_json(e));
 	if (r == 0 && e && (mask & EVIDENCE_RECORD))
 		r = blob_set(o, "launchRecordLog", &e->record);
 	text = r == 0 ? json_dumps(o, JSON_COMPACT) : NULL;

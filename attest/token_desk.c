@@ -91,13 +91,14 @@ static int evidence_do(struct token_desk *d, const struct job *job, struct token
 {
 	auto_evidence struct tl_evidence e = { 0 };
 	auto_free char *json = NULL;
+	uint16_t hash = d->options->evidence_hash;
 	uint8_t nonce[TL_HASH_SIZE_MAX];
-	int r = evidence_nonce(TL_SHA256, &job->ask.challenge, NULL, nonce);
+	int r = evidence_nonce(hash, &job->ask.challenge, NULL, nonce);
 
 	if (r < 0)
 		return tl_fail(err, TL_E_INTERNAL, -r, "nonce of the evidence");
 	if (job->ask.mask & EVIDENCE_QUOTE)
-		r = d->options->evidence(d->options->ctx, nonce, tl_hash_size(TL_SHA256), &e, err);
+		r = d->options->evidence(d->options->ctx, nonce, tl_hash_size(hash), &e, err);
 	if (r < 0)
 		return r;
 	if (evidence_format(job->ask.mask, &job->ask.challenge, &e, &json) == 0)

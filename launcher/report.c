@@ -136,6 +136,8 @@ static json_t *measured_json(const struct report *r)
 	o = json_object();
 	set(o, "pcr13", text_or_null(r->measured.pcr13_sha256));
 	set(o, "pcr15", text_or_null(r->measured.pcr15_sha256));
+	if (r->measured.rtmr3)
+		set(o, "rtmr3", json_string(r->measured.rtmr3));
 	set(o, "event_count", json_integer((json_int_t)r->measured.events));
 	return o;
 }

@@ -76,6 +76,7 @@ struct report {
 	struct {
 		const char *pcr13_sha256; /* hex */
 		const char *pcr15_sha256; /* of the launch record, hex */
+		const char *rtmr3;        /* hex; NULL: a machine without TDX */
 		size_t events;            /* 0: nothing was measured */
 	} measured;
 	struct {

@@ -65,6 +65,7 @@ struct launch {
 	bool is_swept; /* nothing of an earlier launch is left */
 	struct tl_workload *workload;
 	struct tl_tee *tee;
+	bool has_snp;                     /* the processor reports beside the TPM */
 	struct tl_cert_chain *cert_chain; /* above the attestation key's; as long as @tee */
 	struct tl_event_list events;
 	struct signature_store *signatures;        /* NULL: none are asked for */
@@ -77,6 +78,7 @@ struct launch {
 	enum tl_outcome outcome; /* from launch_finish() on */
 	struct report report;    /* numbers and static texts; the rest is filled in by finish.c */
 	char pcr13_hex[2 * TL_HASH_SIZE_MAX + 1], pcr15_hex[2 * TL_HASH_SIZE_MAX + 1];
+	char rtmr3_hex[2 * TL_HASH_SIZE_MAX + 1];
 };
 
 struct stage {

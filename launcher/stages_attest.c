@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The stages that prove what will run: the TPM, and the measurement. */
+/* The stages that prove what will run: the TPM and the processor, and the measurement. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -10,6 +10,7 @@
 #include <teelaunch/launch_record.h>
 #include <teelaunch/log.h>
 #include <teelaunch/record_log.h>
+#include <teelaunch/tsm.h>
 
 #include "launch_facts.h"
 #include "sequence.h"
@@ -25,7 +26,7 @@ const struct attest_words *attest_words_of(const struct tl_tee *tee)
 	return tl_tee_form(tee) == TL_CEL_TDX ? &tdx : &tpm;
 }
 
-static void tee_log(const struct tl_tee *tee)
+static void tee_log(const struct tl_tee *tee, bool has_snp)
 {
 	const struct attest_words *words = attest_words_of(tee);
 
@@ -33,7 +34,34 @@ static void tee_log(const struct tl_tee *tee)
 	if (tl_tee_form(tee) == TL_CEL_TDX)
 		tl_log_event(LOG_INFO, "attest.registers",
 			     "msg='Adding TDX RTMRs for measurement.'");
-	tl_log_event(LOG_INFO, "attest.root", "tee=%s msg='%s'", words->tee, words->root);
+	tl_log_event(LOG_INFO, "attest.root", "tee=%s sev_snp=%s msg='%s'", words->tee,
+		     has_snp ? "yes" : "no", words->root);
+}
+
+static int tdx_join(struct launch *l, struct tl_error *err)
+{
+	auto_tee struct tl_tee *tdx = NULL;
+	int r = tl_tdx_open(&tl_tsm_paths_linux, &tdx, err);
+
+	if (r == 0)
+		r = tl_tee_join(l->tee, tdx, err);
+	if (r == 0)
+		tdx = NULL;
+	return r;
+}
+
+/* What the processor can say, beside the TPM or in its place. */
+static int processor_open(struct launch *l, struct tl_error *err)
+{
+	enum tl_tsm_kind kind = TL_TSM_NONE;
+	int r = tl_tsm_find(&tl_tsm_paths_linux, &kind, err);
+
+	if (r == 0 && kind == TL_TSM_TDX)
+		r = tdx_join(l, err);
+	if (r < 0)
+		return r;
+	l->has_snp = kind == TL_TSM_SNP;
+	return 0;
 }
 
 int stage_tpm(struct launch *l, struct tl_error *err)
@@ -50,8 +78,10 @@ int stage_tpm(struct launch *l, struct tl_error *err)
 	if (!l->cert_chain)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "certificates");
 	r = tl_tpm_open(&options, &l->tee, err);
+	if (r == 0)
+		r = processor_open(l, err);
 	if (r < 0) {
-		l->cert_chain = tl_cert_chain_free(l->cert_chain);
+		stage_tpm_undo(l);
 		return r;
 	}
 	warnings = tl_tee_warnings(l->tee);
@@ -60,7 +90,7 @@ int stage_tpm(struct launch *l, struct tl_error *err)
 	banks = tl_tee_banks(l->tee);
 	for (size_t i = 0; i < banks->n; i++)
 		tl_log_event(LOG_INFO, "tpm.bank", "hash=%s", tl_hash_name(banks->hashes[i]));
-	tee_log(l->tee);
+	tee_log(l->tee, l->has_snp);
 	return 0;
 }
 
@@ -117,7 +147,7 @@ int stage_measure(struct launch *l, struct tl_error *err)
 						  .id = l->image.config.digest };
 	const struct tl_launch_facts facts = launch_facts_of(
 		&l->spec, &image, tl_workload_args(l->workload), tl_workload_env(l->workload));
-	uint8_t pcr[TL_HASH_SIZE_MAX];
+	uint8_t reg[TL_HASH_SIZE_MAX];
 	int r = tl_launch_events_build(&facts, &l->events, err);
 
 	if (r == 0)
@@ -127,11 +157,17 @@ int stage_measure(struct launch *l, struct tl_error *err)
 	if (r < 0)
 		return r;
 	l->report.measured.events = l->events.n;
-	if (tl_events_replay(&l->events, TL_SHA256, pcr) == 0) {
-		tl_hex_encode(pcr, tl_hash_size(TL_SHA256), l->pcr13_hex);
+	if (tl_events_replay(&l->events, TL_SHA256, reg) == 0) {
+		tl_hex_encode(reg, tl_hash_size(TL_SHA256), l->pcr13_hex);
 		l->report.measured.pcr13_sha256 = l->pcr13_hex;
 	}
-	tl_log_event(LOG_INFO, "measured", "events=%zu pcr13_sha256=%s", l->events.n, l->pcr13_hex);
+	if (tl_tee_form(l->tee) == TL_CEL_TDX &&
+	    tl_events_replay(&l->events, TL_SHA384, reg) == 0) {
+		tl_hex_encode(reg, tl_hash_size(TL_SHA384), l->rtmr3_hex);
+		l->report.measured.rtmr3 = l->rtmr3_hex;
+	}
+	tl_log_event(LOG_INFO, "measured", "events=%zu pcr13_sha256=%s rtmr3=%s", l->events.n,
+		     l->pcr13_hex, *l->rtmr3_hex ? l->rtmr3_hex : "none");
 	/* It is among them in every launch, whatever it says. */
 	tl_log_event(LOG_INFO, "measured.monitoring",
 		     "msg='Successfully measured memory monitoring event'");

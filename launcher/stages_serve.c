@@ -135,6 +135,7 @@ static int serving_start(struct launch *l, struct token_serving *s, struct tl_er
 		.token = serve_token,
 		.intel_token = l->spec.ita_region ? serve_intel : NULL,
 		.evidence = serve_evidence,
+		.evidence_hash = tl_tee_form(l->tee) == TL_CEL_TDX ? TL_SHA512 : TL_SHA256,
 		.ctx = s,
 		.quit = s->quit,
 		.event = serve_event,

@@ -5,6 +5,7 @@
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/log.h>
+#include <teelaunch/snp.h>
 #include <teelaunch/verifier_ita.h>
 
 #include "launch_facts.h"
@@ -35,6 +36,17 @@ static int source_principal(void *ctx, size_t i, const char *audience, size_t n,
 					audience, n, ret, err);
 }
 
+/* Beside the TPM's quotes, which attest: a token without it is better than none. */
+static void snp_add(const struct token_source *s, const void *nonce, size_t n,
+		    struct tl_evidence *e)
+{
+	struct tl_error err = { 0 };
+
+	if (s->launch->has_snp && tl_snp_add(&tl_tsm_paths_linux, nonce, n, e, &err) < 0)
+		tl_log_event(LOG_WARNING, "snp.missing", "code=%s msg='%s'",
+			     tl_catalogue_find(err.code)->id, TL_Q(err.msg));
+}
+
 int token_source_evidence(struct token_source *s, const void *nonce, size_t n,
 			  struct tl_evidence *ret, struct tl_error *err)
 {
@@ -44,6 +56,7 @@ int token_source_evidence(struct token_source *s, const void *nonce, size_t n,
 
 	if (r < 0)
 		return r;
+	snp_add(s, nonce, n, ret);
 	if (tl_cert_chain_add(s->launch->cert_chain, ret, s->cancel, &is_news, &inner) < 0)
 		tl_log_event(LOG_WARNING, "ak_chain.missing", "code=%s msg='%s'",
 			     tl_catalogue_find(inner.code)->id, TL_Q(inner.msg));

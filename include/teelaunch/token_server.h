@@ -70,6 +70,7 @@ struct tl_token_server_options {
 	/* In the thread "tl-evidence" alone. */
 	int (*evidence)(void *ctx, const void *nonce, size_t n, struct tl_evidence *ret,
 			struct tl_error *err);
+	uint16_t evidence_hash; /* of its nonce: TL_SHA256 for a TPM, TL_SHA512 for TDX */
 	void *ctx;
 	struct tl_cancel *quit; /* requested by the stop; what the three above block on */
 	/* Called in any of the server's threads, several at a time. May be NULL. */

@@ -419,6 +419,35 @@ static void other_evidence_requests_are_refused_and_leave_the_output_alone(void 
 	}
 }
 
+/* One quote or the other; what the processor signed has no certificate of the TPM beside it. */
+static void evidence_is_of_the_root_that_attests(void **state)
+{
+	static const char tdx[] = "{\"quote\":{\"tdxCcelQuote\":{\"ccelBootEventLog\":\"Y2NlbA==\","
+				  "\"celLaunchEventLog\":\"cnRtcg==\",\"tdQuote\":\"cXVvdGU=\"}}}";
+	const struct tl_blob challenge = { 0 };
+	auto_evidence struct tl_evidence e = { 0 };
+	auto_free char *before = NULL, *after = NULL, *label = NULL;
+	json_auto_t *want = json_loads(tdx, 0, NULL);
+	json_auto_t *got = NULL;
+
+	(void)state;
+	e.n_quotes = 1;
+	e.quotes[0].hash = TL_SHA256;
+	assert_int_equal(tl_blob_set(&e.cel, "pcr", 3), 0);
+	assert_int_equal(tl_blob_set(&e.ak_cert, "ak", 2), 0);
+	assert_int_equal(evidence_format(EVIDENCE_QUOTE, &challenge, &e, &before), 0);
+	assert_non_null(strstr(before, "tpmQuote"));
+	assert_int_equal(tl_blob_set(&e.tdx.quote, "quote", 5), 0);
+	assert_int_equal(tl_blob_set(&e.tdx.ccel_table, "table", 5), 0);
+	assert_int_equal(tl_blob_set(&e.tdx.ccel_data, "ccel", 4), 0);
+	assert_int_equal(tl_blob_set(&e.tdx.cel, "rtmr", 4), 0);
+	assert_int_equal(evidence_format(EVIDENCE_QUOTE, &challenge, &e, &after), 0);
+	got = json_loads(after, 0, NULL);
+	assert_true(json_equal(got, want));
+	assert_int_equal(evidence_format(EVIDENCE_LABEL_FIELD, &challenge, &e, &label), 0);
+	assert_null(strstr(label, "quote"));
+}
+
 /* --- paths --------------------------------------------------------------------------------- */
 
 static void tricks_with_paths_find_nothing(void **state)
@@ -537,6 +566,7 @@ int main(void)
 		cmocka_unit_test(a_request_becomes_the_clients_options),
 		cmocka_unit_test(nonces_are_those_of_the_vectors),
 		cmocka_unit_test(masks_choose_parts),
+		cmocka_unit_test(evidence_is_of_the_root_that_attests),
 		cmocka_unit_test(challenges_come_in_every_base64),
 		cmocka_unit_test(other_evidence_requests_are_refused_and_leave_the_output_alone),
 		cmocka_unit_test(tricks_with_paths_find_nothing),

@@ -98,6 +98,7 @@ static void world_start(struct world *w, uint64_t per_minute, uint64_t burst)
 		.limits = { .per_minute = per_minute, .burst = burst, .cache_ms = 10000 },
 		.token = token,
 		.evidence = evidence,
+		.evidence_hash = TL_SHA256,
 		.ctx = w,
 		.quit = w->quit = tl_cancel_new(),
 		.event = event,
