@@ -13,6 +13,7 @@ import test_checklist
 import test_format
 import test_hardening
 import test_layers
+import test_man
 import test_packages
 import test_scripts
 import test_symbols
@@ -110,6 +111,35 @@ class Breaks(unittest.TestCase):
         self.finds(check, {test_checklist.DOCUMENT: named}, "no test test_s01_one", "no test two")
         self.accepts(check, {test_checklist.DOCUMENT: named, "tests/unit/t.c": "cmocka_unit_test(two)",
                              "tests/integration/t.py": "class A:\n    def test_s01_one(self):\n"})
+
+    def test_exposures(self):
+        unit, page = "systemd/teelaunchd.service", test_units.EXPOSURE_PAGE
+        figure, exposed = test_units.exposures(
+            self.tree({unit: "[Service]\nExecStart=/bin/true\nPrivateNetwork=yes\n"}).path(unit))
+        self.assertIn("PrivateTmp=", exposed)
+        self.assertNotIn("PrivateNetwork=", exposed)
+
+        def tree(names, told=figure):
+            rows = "".join("| `%s` | launcher | so |\n" % n.replace("|", "\\|") for n in sorted(names))
+            return {unit: "[Service]\nExecStart=/bin/true\nPrivateNetwork=yes\n",
+                    page: "| `teelaunchd.service` | %s |\n%s" % (told, rows)}
+
+        check = test_units.every_exposure_is_explained
+        self.accepts(check, tree(exposed))
+        self.finds(check, tree(exposed, "1.0"), "teelaunchd.service is %s, not 1.0" % figure)
+        self.finds(check, tree(exposed - {"PrivateTmp="}), "PrivateTmp= of teelaunchd.service has no reason")
+        self.finds(check, tree(exposed | {"PrivateNetwork="}), "PrivateNetwork= is no exposure")
+
+    def test_documents(self):
+        check = test_man.documents_lack_no_member
+        sources = {source: "".join('{ "m%d" }' % i for i in range(least))
+                   for _, source, least in test_man.DOCUMENTS}
+        pages = {page: "".join(".BR m%d \", \" m%d\n" % (i, i + 1) for i in range(0, least, 2))
+                 for page, _, least in test_man.DOCUMENTS}
+        self.accepts(check, {**sources, **pages})
+        page, source, _ = test_man.DOCUMENTS[0]
+        self.finds(check, {**sources, **pages, page: pages[page].replace("m7", "x7")}, page + ":1: lacks m7")
+        self.finds(check, {**sources, **pages, source: ""}, source + ":1: only 0 members")
 
     def test_packages(self):
         rows = [("a", "usr/bin/a"), ("b", "usr/share/man/man7"), ("b", "usr/share/c*")]

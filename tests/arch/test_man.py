@@ -14,10 +14,18 @@ GENERATED_KEYS = ("docs/man/teelaunch-metadata.7", "docs/man/teelaunch-labels.7"
 
 
 def pages_are_well_formed(tree, build):
-    pages = [tree.path(f) for f in tree.files if f.startswith("docs/man/") and f[-2:] in (".1", ".7", ".8")]
-    out = arch.run(["mandoc", "-T", "lint", "-W", "warning", *pages,
-                    *(os.path.join(build, g) for g in (GENERATED, *GENERATED_KEYS))]).stdout
-    return out.splitlines()
+    """mandoc and groff, which man(1) runs, both take them without a word."""
+    pages = [tree.path(f) for f in tree.files if re.fullmatch(r"docs/man/[\w-]+\.[1-8]", f)]
+    pages += [os.path.join(build, g) for g in (GENERATED, *GENERATED_KEYS)]
+    bad = arch.run(["mandoc", "-T", "lint", "-W", "warning", *pages]).stdout.splitlines()
+    for page in pages:
+        done = arch.run(["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", page],
+                        env={**os.environ, "LC_ALL": "C.UTF-8", "MANROFFSEQ": "", "MANWIDTH": "80"})
+        bad += ["%s: %s" % (page, line) for line in done.stdout.splitlines()
+                if line.startswith(("man:", "troff:", "<", "grotty:", "tbl:"))]
+        if done.returncode:
+            bad.append("%s:1: man can't show it" % page)
+    return bad
 
 
 def every_error_is_in_the_manual(tree, build):
@@ -74,6 +82,49 @@ def pages_name_the_options_of_their_program(tree, build):
     return bad
 
 
+DEFAULT = re.compile(r"^ {8}.*\[([^][ ]+)\]$", re.M)
+
+
+def pages_name_the_defaults_of_the_launcher(tree, build):
+    """An option's default ends its text in --help, in brackets."""
+    page = "docs/man/teelaunchd.8"
+    named = tree.read(page).replace("\\-", "-")
+    found = DEFAULT.findall(arch.run([os.path.join(bin_folder(build), "teelaunchd"), "--help"]).stdout)
+    bad = [] if len(found) > 20 else ["%s:1: only %d defaults in --help" % (page, len(found))]
+    return bad + ["%s:1: lacks the default %s" % (page, d) for d in sorted(set(found)) if d not in named]
+
+
+def every_command_has_a_page(tree, build):
+    helped = arch.run([os.path.join(bin_folder(build), "teelaunch"), "--help"]).stdout
+    found = re.findall(r"^  ([a-z-]+) ", helped, re.M)
+    bad = [] if len(found) > 3 else ["src/commands.c:1: only %d commands in --help" % len(found)]
+    return bad + ["docs/man/teelaunch-%s.1:1: is missing" % c for c in found
+                  if "docs/man/teelaunch-%s.1" % c not in tree.files]
+
+
+# A document's page, and the sources that write its members.
+DOCUMENTS = (("docs/man/teelaunch-report.5", "launcher/report.c", 40),
+             ("docs/man/teelaunch-token-status.5", "attest/token_file.c", 8))
+MEMBER = re.compile(r'\\?"([a-z][a-z0-9_]+)\\?"')
+VALUES = {"none", "valid", "stale", "expired"}  # that the same sources have as literals
+
+
+def documents_lack_no_member(tree, build=None):
+    """In the sources a member is a literal of one word; in the page it is bold."""
+    del build
+    bad = []
+    for page, source, least in DOCUMENTS:
+        code = re.sub(r"/\*.*?\*/", "", tree.read(source), flags=re.S)
+        members = set(MEMBER.findall(code)) - VALUES
+        bold = re.findall(r"^\.(?:B|BR|RB) (.*)$", tree.read(page).replace("\\-", "-"), re.M)
+        if len(members) < least:
+            bad.append("%s:1: only %d members found" % (source, len(members)))
+        bad += ["%s:1: lacks %s" % (page, m)
+                for m in sorted(members - set(re.findall(r"[\w.]+", " ".join(bold))))]
+    return bad
+
+
 if __name__ == "__main__":
     arch.main(pages_are_well_formed, pages_name_the_options_of_their_program,
-              every_error_is_in_the_manual, every_key_and_label_is_in_its_manual)
+              every_error_is_in_the_manual, every_key_and_label_is_in_its_manual,
+              pages_name_the_defaults_of_the_launcher, every_command_has_a_page, documents_lack_no_member)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Unit files: systemd accepts them, and every restriction says why it is there."""
 
+import fnmatch
+import json
 import os
 import re
 import shutil
@@ -105,6 +107,51 @@ def the_launchers_unit_allows_what_the_launcher_calls(tree):
     return bad
 
 
+EXPOSURE_PAGE = "docs/image.md"
+FIGURE_ROW = re.compile(r"^\| `([\w@-]+\.service)` \| (\d+\.\d) \|$", re.M)
+WHY_ROW = re.compile(r"^\| (`[A-Z](?:\\\||[^|\n])*`) \| ([a-z, ]+) \| (\S[^|\n]*) \|$", re.M)
+SHORT = {LAUNCHER: "launcher", EXIT: "exit", "systemd/teelaunchd-disk.service": "disk",
+         "systemd/teelaunchd-firewall.service": "firewall", "systemd/teeverifierd.service": "verifier"}
+
+
+def exposures(path):
+    """(figure, names of what is exposed), as systemd judges the unit without its drop-ins."""
+    arguments = ["systemd-analyze", "security", "--offline=yes", "--no-pager", "--json=short", path]
+    rows = json.loads(arch.run(arguments).stdout)
+    told = arch.run(arguments[:-2] + [path]).stdout
+    figure = re.search(r"Overall exposure level for \S+: ([\d.]+)", told).group(1)
+    return figure, {r["name"] for r in rows if r["exposure"] and float(r["exposure"])}
+
+
+def explained(text):
+    """Unit's short name -> patterns of names that the table has for it."""
+    patterns = {short: [] for short in SHORT.values()}
+    for names, units, _ in WHY_ROW.findall(text):
+        for unit in units.split(", "):
+            patterns[unit] += re.findall(r"`([^`]+)`", names.replace("\\|", "|"))
+    return patterns
+
+
+def is_explained(name, patterns):
+    return any(name == p or fnmatch.fnmatchcase(name, p) for p in patterns)
+
+
+def every_exposure_is_explained(tree):
+    """The figures of the page are the units', and its table has what is exposed, and nothing else."""
+    text = tree.read(EXPOSURE_PAGE)
+    figures, patterns, bad = dict(FIGURE_ROW.findall(text)), explained(text), []
+    for name in units(tree):
+        figure, exposed = exposures(tree.path(name))
+        unit, said = os.path.basename(name), patterns[SHORT[name]]
+        if figures.get(unit) != figure:
+            bad.append("%s:1: %s is %s, not %s" % (EXPOSURE_PAGE, unit, figure, figures.get(unit)))
+        bad += ["%s:1: %s of %s has no reason" % (EXPOSURE_PAGE, e, unit)
+                for e in sorted(exposed) if not is_explained(e, said)]
+        bad += ["%s:1: %s is no exposure of %s" % (EXPOSURE_PAGE, p, unit)
+                for p in said if not any(is_explained(e, [p]) for e in exposed)]
+    return bad
+
+
 if __name__ == "__main__":
     arch.main(every_restriction_has_a_reason, systemd_accepts_the_units,
-              the_launchers_unit_allows_what_the_launcher_calls)
+              the_launchers_unit_allows_what_the_launcher_calls, every_exposure_is_explained)
