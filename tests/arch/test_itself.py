@@ -10,10 +10,10 @@ import arch
 import test_budgets
 import test_catalogue
 import test_checklist
+import test_documents
 import test_format
 import test_hardening
 import test_layers
-import test_man
 import test_packages
 import test_scripts
 import test_symbols
@@ -131,13 +131,13 @@ class Breaks(unittest.TestCase):
         self.finds(check, tree(exposed | {"PrivateNetwork="}), "PrivateNetwork= is no exposure")
 
     def test_documents(self):
-        check = test_man.documents_lack_no_member
+        check = test_documents.pages_name_every_member_of_a_document
         sources = {source: "".join('{ "m%d" }' % i for i in range(least))
-                   for _, source, least in test_man.DOCUMENTS}
+                   for _, source, least in test_documents.DOCUMENTS}
         pages = {page: "".join(".BR m%d \", \" m%d\n" % (i, i + 1) for i in range(0, least, 2))
-                 for page, _, least in test_man.DOCUMENTS}
+                 for page, _, least in test_documents.DOCUMENTS}
         self.accepts(check, {**sources, **pages})
-        page, source, _ = test_man.DOCUMENTS[0]
+        page, source, _ = test_documents.DOCUMENTS[0]
         self.finds(check, {**sources, **pages, page: pages[page].replace("m7", "x7")}, page + ":1: lacks m7")
         self.finds(check, {**sources, **pages, source: ""}, source + ":1: only 0 members")
 

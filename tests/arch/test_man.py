@@ -102,29 +102,7 @@ def every_command_has_a_page(tree, build):
                   if "docs/man/teelaunch-%s.1" % c not in tree.files]
 
 
-# A document's page, and the sources that write its members.
-DOCUMENTS = (("docs/man/teelaunch-report.5", "launcher/report.c", 40),
-             ("docs/man/teelaunch-token-status.5", "attest/token_file.c", 8))
-MEMBER = re.compile(r'\\?"([a-z][a-z0-9_]+)\\?"')
-VALUES = {"none", "valid", "stale", "expired"}  # that the same sources have as literals
-
-
-def documents_lack_no_member(tree, build=None):
-    """In the sources a member is a literal of one word; in the page it is bold."""
-    del build
-    bad = []
-    for page, source, least in DOCUMENTS:
-        code = re.sub(r"/\*.*?\*/", "", tree.read(source), flags=re.S)
-        members = set(MEMBER.findall(code)) - VALUES
-        bold = re.findall(r"^\.(?:B|BR|RB) (.*)$", tree.read(page).replace("\\-", "-"), re.M)
-        if len(members) < least:
-            bad.append("%s:1: only %d members found" % (source, len(members)))
-        bad += ["%s:1: lacks %s" % (page, m)
-                for m in sorted(members - set(re.findall(r"[\w.]+", " ".join(bold))))]
-    return bad
-
-
 if __name__ == "__main__":
     arch.main(pages_are_well_formed, pages_name_the_options_of_their_program,
               every_error_is_in_the_manual, every_key_and_label_is_in_its_manual,
-              pages_name_the_defaults_of_the_launcher, every_command_has_a_page, documents_lack_no_member)
+              pages_name_the_defaults_of_the_launcher, every_command_has_a_page)
