@@ -2,6 +2,11 @@
 /*
  * The machine's power button: how a cloud asks a VM to stop (ACPI). Read from the kernel's input
  * devices, so that an image needs no login manager for it.
+ *
+ * Which devices: the kernel is asked which keys each has (EVIOCGBIT, linux/input.h), and it passes
+ * no key on that a device doesn't claim. So this finds each button that could be found by udev's
+ * tag "power-switch" or by name in /proc/bus/input/devices, where the reference looks: with or
+ * without udev, under any name, and with no text to parse.
  */
 #pragma once
 

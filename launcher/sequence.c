@@ -205,7 +205,6 @@ static void launch_done(struct launch *l)
 	tl_findings_done(&l->findings);
 	tl_image_ref_done(&l->ref);
 	free(l->reference_shown);
-	l->containerd = tl_ctrd_close(l->containerd);
 	l->registry = tl_registry_close(l->registry);
 	l->metadata = metadata_close(l->metadata);
 	if (l->kill)
@@ -244,6 +243,8 @@ int launch_run(const struct launch_options *options, struct tl_cancel *cancel)
 		err = l.disk_alarm;
 		r = -EIO;
 	}
+	/* gRPC ends the process when memory runs out: not between the report and the exit code. */
+	l.containerd = tl_ctrd_close(l.containerd);
 	code = launch_finish(&l, r, &err);
 	cloud_monitoring_end(&l);
 	cloud_log_end(&l, code);

@@ -45,7 +45,7 @@ const struct verb verb_firewall = {
 	.name = "firewall",
 	.summary =
 		"Let nothing in from the network but replies. Run once a boot, before the network.",
-	.exit_status = "Exit status: 0, or 1 if that could not be done.",
+	.exit_status = "Exit status: 0, or 1 if that could not be done, 2 if not understood.",
 	.rows = rows,
 	.rows_n = TL_ARRAY_SIZE(rows),
 	.run = run,

@@ -12,7 +12,8 @@
 
 #include <teelaunch/str.h>
 
-#define EXIT_USAGE 1
+/* Nothing was begun. None of the launcher's own decisions: the exit unit makes a report of it. */
+#define EXIT_USAGE 2
 
 /* What a field is. OTHER: something that only its own verb knows. */
 enum option_type { OPTION_OTHER, OPTION_TEXT, OPTION_NUMBER, OPTION_BOOL, OPTION_TEXTS };

@@ -72,6 +72,11 @@ static int run(const struct verb *verb, int argc, char **argv)
 	struct tl_error err = { 0 };
 	int code;
 
+	if (!metadata_host) {
+		fprintf(stderr, "teelaunchd: %s: no memory for the options\n",
+			tl_catalogue_find(TL_E_NO_MEMORY)->id);
+		return EXIT_USAGE;
+	}
 	if (options_parse(verb, &a, argc, argv) < 0 || run_defaults_finish(&a) < 0)
 		return EXIT_USAGE;
 	if (run_record_make(&a, &record, &err) < 0) {
@@ -94,7 +99,8 @@ const struct verb verb_run = {
 	.name = "run",
 	.summary = "Launch one confidential workload as the VM's metadata and the image's policy "
 		   "say.",
-	.exit_status = "Exit status: 0, 1 stop the VM; 3 restart it; 4 hold it.",
+	.exit_status =
+		"Exit status: 0, 1 stop the VM; 3 restart it; 4 hold it; 2 nothing was begun.",
 	.rows = run_rows,
 	.rows_n = RUN_OPTIONS,
 	.run = run,

@@ -75,7 +75,7 @@ class Exit(unittest.TestCase):
         manager = self.manager()
         for ended in (("signal", "killed", "KILL"), ("core-dump", "dumped", "SEGV"),
                       ("watchdog", "dumped", "ABRT"), ("oom-kill", "killed", "KILL"),
-                      ("timeout", "killed", "TERM"), ("exit-code", "exited", "203"),
+                      ("timeout", "killed", "TERM"), ("exit-code", "exited", "203"), ("exit-code", "exited", "2"),
                       ("success", "killed", "TERM"), ("words", "of", "tomorrow")):
             manager.calls.clear()
             self.assertEqual(self.exit(ended), exit_unit.BY_MANAGER, self.said)
@@ -135,9 +135,9 @@ class Exit(unittest.TestCase):
         self.assertIn("TL0908", self.console)
 
     def test_a_person_at_a_shell_does_not_mean_it(self):
-        self.assertEqual(self.exit(()), 1)
+        self.assertEqual(self.exit(()), 2)
         self.assertIn("TL0003", self.said)
-        self.assertEqual(self.exit(("success", "exited", "0"), options=["--manager-wait-ms", "0"]), 1)
+        self.assertEqual(self.exit(("success", "exited", "0"), options=["--manager-wait-ms", "0"]), 2)
         self.assertIn("--manager-wait-ms", self.said)
 
     def test_a_terminal_as_console_gets_the_lines_before_the_end(self):

@@ -176,7 +176,7 @@ class Firewall(launch_case.LaunchCase):
         self.assertEqual(self.program("--also", "22/tcp").returncode, 0)
         for text in ("80", "80/tcp; flush ruleset", "99999/tcp"):
             done = self.program("--also", text)
-            self.assertEqual(done.returncode, 1)
+            self.assertEqual(done.returncode, 2)
             self.assertIn("TL0003", done.stderr)
         self.assertEqual(table()["tcp_open"], [22])
 

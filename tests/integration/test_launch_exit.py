@@ -102,7 +102,7 @@ ROWS = {
     "has no protected disk": Cause("fatal", "TL0103", options=("--disk", "protected")),
 }
 OTHERS = {
-    **{"exits with %d" % n: status(n) for n in (2, 42, 126, 127, 128, 129, 137, 143, 192, 193, 255)},
+    **{"exits with %d" % n: status(n) for n in (127, 129, 193, 255)},
     "is killed": Cause("workload", "TL0903", ["sleep=60"], harm=killed, said={"signal": 9, "oom_killed": False}),
     "crashes": Cause("workload", "TL0903", ["crash"], said={"signal": 11}),
     "runs out of memory": Cause("workload", "TL0904", ["trap", "sleep=60", "eat=200"], harm=memory_runs_out,
@@ -118,8 +118,9 @@ OTHERS = {
     "loses its launcher (killed)": Cause("died", "TL0906", ["sleep=60"], harm=launcher_killed),
     "loses its launcher (watchdog)": Cause("died", "TL0906", ["sleep=60"], harm=launcher_stuck),
 }
-# These take their time.
+# For a long test: more of the same, and what takes its time.
 SLOW = {
+    **{"exits with %d" % n: status(n) for n in (2, 42, 126, 128, 137, 143, 192)},
     "finds no registry": Cause("retry", "TL0008", image="127.0.0.1:1/none:1"),
     "finds no containerd": Cause("retry", "TL0602", options=("--containerd", "/nonexistent/containerd.sock")),
 }

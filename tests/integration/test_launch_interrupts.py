@@ -125,6 +125,33 @@ class Interrupts(launch_case.LaunchCase):
         self.note("SIGTERM with a workload that ignores it (PID 1 does): ended after %.1f s",
                   launch.took_s)
 
+    def test_s41_sigterm_in_each_stage_is_undone(self):
+        """By the words of its log; the workload that is deaf to SIGTERM is killed. Then neither token nor
+        socket nor container is left, and the machine stops whatever the policy."""
+        stages = ("start", "machine", "metadata", "spec", "connect", "resolve", "policy", "tpm", "pull", "create",
+                  "measure", "token", "serve", "open", "run")
+        launches = []
+        for stage in stages[::1 if STEP == 1 else 3]:
+            said = {"start": "event=launch.start", "run": "event=workload.started"}.get(
+                stage, "event=stage.done stage=" + stage)
+            launch = self.world.launch_start(self.world.attributes(cmd='["sleep=60"]', restart_policy="Always"),
+                                             options=["--stop-grace-ms", "300"])
+            launches.append(launch.wait_for(said))
+            launch.send(signal.SIGTERM)
+            launch.wait()
+            with self.subTest(stage=stage):
+                report = launch.report
+                self.assertEqual((launch.exit_code, report["exit_code"], report["action"], report["decided_by"]),
+                                 (1, 1, "stop", "operator"), launch.stderr)
+                if "workload" in report:
+                    self.assertEqual((report["code"], report["workload"]["signal"]), ("TL0903", 9))
+                else:
+                    self.assertEqual(report["code"], "TL0005")
+                self.assertEqual(os.listdir(launch.shared), [])
+            self.note("SIGTERM after '%s': %s in '%s'", stage, report["code"], self.last_stage(launch))
+        for launch in launches:
+            self.assert_clean(launch)
+
     def held(self, what, attributes=None):
         """SIGTERM while something else than containerd keeps the launcher waiting."""
         launch = self.world.launch_start(attributes or self.world.attributes())

@@ -146,7 +146,7 @@ class Unit(launch_case.LaunchCase):
                             (["walk"], "not walk"), ([], "Usage")):
             done = subprocess.run([program, *words], stdin=subprocess.DEVNULL, timeout=10, check=False,
                                   capture_output=True, text=True)
-            self.assertEqual(done.returncode, 1, words)
+            self.assertEqual(done.returncode, 2, words)
             self.assertIn(said, done.stderr)
             self.assertEqual(done.stdout, "")
 

@@ -12,10 +12,13 @@
  *   turns=NNNN end with the first of these digits; the next time with the next one, and so on
  *   keys       print what it finds in the kernel's keyrings, and whether it could find anything
  *   eat=M      take that many MiB of memory, and touch them
+ *   reach      try what a workload must not be able to do, and print what came of each
+ *   fds        print the descriptors that it was born with
  *   listen=P,P answer every TCP connection to those ports with a line, until SIGTERM
  * Without exit=N the code is that of the variable HELLO_EXIT, else 0.
  */
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/keyctl.h>
@@ -25,8 +28,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -242,6 +250,91 @@ static void write_bytes(const char *hex)
 				return;
 }
 
+static int write_open(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return errno;
+	close(fd);
+	return 0;
+}
+
+static int device_open(mode_t kind, unsigned major, unsigned minor)
+{
+	int r = mknod("/hello-device", kind | 0600, makedev(major, minor)) < 0 ? errno : 0;
+	int fd = r ? -1 : open("/hello-device", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+	if (!r && fd < 0)
+		r = errno;
+	if (fd >= 0)
+		close(fd);
+	unlink("/hello-device");
+	return r;
+}
+
+static void reach_told(const char *what, int r)
+{
+	printf("hello: reach %s: %s\n", what, r ? strerrorname_np(r) : "done");
+}
+
+static unsigned processes_seen(void)
+{
+	DIR *dir = opendir("/proc");
+	const struct dirent *entry;
+	unsigned n = 0;
+
+	while (dir && (entry = readdir(dir)))
+		n += entry->d_name[0] >= '0' && entry->d_name[0] <= '9';
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+static void reach(void)
+{
+	static const char *const files[] = {
+		"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe",
+		"/proc/sysrq-trigger",           "/proc/irq/default_smp_affinity",
+		"/sys/kernel/uevent_helper",     "/sys/fs/cgroup/cgroup.procs",
+		"/sys/fs/cgroup/hello",          "/run/container_launcher/hello",
+	};
+	/* Linux, admin-guide/devices.txt */
+	static const struct {
+		const char *name;
+		mode_t kind;
+		unsigned major, minor;
+	} devices[] = { { "memory", S_IFCHR, 1, 1 }, { "console", S_IFCHR, 5, 1 },
+			{ "tpm", S_IFCHR, 10, 224 }, { "device-mapper", S_IFCHR, 10, 236 },
+			{ "disk", S_IFBLK, 8, 0 },   { "virtio-disk", S_IFBLK, 254, 0 } };
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		reach_told(files[i], write_open(files[i]));
+	for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
+		reach_told(devices[i].name,
+			   device_open(devices[i].kind, devices[i].major, devices[i].minor));
+	reach_told("mount", mount("none", "/tmp", "tmpfs", 0, NULL) < 0 ? errno : 0);
+	reach_told("module", syscall(SYS_init_module, "", 0, "") < 0 ? errno : 0);
+	reach_told("clock", clock_settime(CLOCK_REALTIME, &(struct timespec){ 0 }) < 0 ? errno : 0);
+	reach_told("trace", ptrace(PTRACE_SEIZE, 2, NULL, NULL) < 0 ? errno : 0);
+	printf("hello: reach privileges: %d\n", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
+	printf("hello: reach processes: %u\n", processes_seen());
+}
+
+static void show_descriptors(void)
+{
+	char path[32], to[256];
+
+	for (int fd = 0; fd < 1024; fd++) {
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		n = readlink(path, to, sizeof(to) - 1);
+		if (n >= 0)
+			printf("hello: fd %d %.*s\n", fd, (int)n, to);
+	}
+}
+
 static void eat(unsigned mib)
 {
 	for (; mib > 0; mib--) {
@@ -282,6 +375,10 @@ static bool act(const char *what, int *code)
 
 	if (has_prefix(what, "sleep=", &rest)) {
 		wait_s(number_of(rest));
+	} else if (strcmp(what, "reach") == 0) {
+		reach();
+	} else if (strcmp(what, "fds") == 0) {
+		show_descriptors();
 	} else if (has_prefix(what, "eat=", &rest)) {
 		eat(number_of(rest));
 	} else if (has_prefix(what, "listen=", &rest)) {

@@ -72,7 +72,7 @@ class Images:
         os.makedirs(self.folder, exist_ok=True)
         program = os.path.join(self.folder, "hello")
         if not os.path.exists(program):
-            parts.run("gcc", "-std=gnu17", "-Os", "-Wall", "-Wextra", "-Werror", "-static", "-s",
+            parts.run("gcc", "-std=gnu17", "-D_GNU_SOURCE", "-Os", "-Wall", "-Wextra", "-Werror", "-static", "-s",
                       "-o", program, os.path.join(HERE, "hello.c"))
             self.umoci("init", "--layout", self.layout)
             self.umoci("new", "--image", self.layout + ":base")

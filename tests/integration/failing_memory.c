@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Preloaded into a launcher, whose memory then runs out: of all allocations of the process, whoever
+ * makes them, the one of number $FAIL_AT fails, and with $FAIL_ON=1 all after it. How many there
+ * were is left in the file $FAIL_COUNT. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+void *__libc_malloc(size_t n);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *p, size_t n);
+
+static atomic_ulong count;
+static unsigned long fail_at;
+static bool fails_on;
+static char count_path[4096]; /* the launcher clears its environment */
+
+__attribute__((constructor)) static void begin(void)
+{
+	const char *at = getenv("FAIL_AT"), *on = getenv("FAIL_ON");
+	const char *path = getenv("FAIL_COUNT");
+
+	snprintf(count_path, sizeof(count_path), "%s", path ? path : "");
+	fails_on = on && *on == '1';
+	count = 0;
+	fail_at = 0;
+	for (; at && *at >= '0' && *at <= '9'; at++)
+		fail_at = fail_at * 10 + (unsigned long)(*at - '0');
+}
+
+/* _exit() goes past it, and so does a signal: then there is no file. */
+__attribute__((destructor)) static void end(void)
+{
+	int fd = open(count_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (fd >= 0) {
+		fail_at = 0;
+		dprintf(fd, "%lu\n", count);
+		close(fd);
+	}
+}
+
+static bool fails_now(void)
+{
+	unsigned long n = atomic_fetch_add(&count, 1) + 1;
+
+	if (!fail_at || n < fail_at || (n > fail_at && !fails_on))
+		return false;
+	errno = ENOMEM;
+	return true;
+}
+
+void *malloc(size_t n)
+{
+	return fails_now() ? NULL : __libc_malloc(n);
+}
+
+void *calloc(size_t n, size_t size)
+{
+	return fails_now() ? NULL : __libc_calloc(n, size);
+}
+
+void *realloc(void *p, size_t n)
+{
+	return fails_now() ? NULL : __libc_realloc(p, n);
+}
