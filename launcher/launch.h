@@ -39,6 +39,7 @@ struct launch_options {
 	const char *disk;           /* "protected" or "unprotected" */
 	const char *root;           /* "verity": the measured root and nothing else; or "any" */
 	const char *firewall;       /* "on"; or "off": what may come in isn't ours to say */
+	const char *readiness; /* TCP port that tells whether the workload is ready; or "off" */
 	struct tl_strv firewall_also; /* ports that are open all the time: "22/tcp" */
 	uint64_t first_token_budget_ms;
 	/* What the workload may spend by the token socket (teelaunch/token_server.h). */

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -38,12 +39,9 @@ struct launch {
 	struct manager_notes notes;
 	struct power_button *power_button;
 	int console_fd; /* where the log and the workload's raw output go; -1: standard error */
-
-	struct cloud_writer *cloud_log; /* NULL: none */
-
+	struct cloud_writer *cloud_log, *cloud_monitoring; /* NULL: none */
 	struct machine_facts machine;
 	bool has_machine;
-
 	struct disk_watch *disk_watch; /* NULL: no protected disk */
 	struct tl_cancel *kill;        /* the workload, at once; NULL: never */
 	struct tl_error disk_alarm;    /* what it saw; code 0: nothing */
@@ -72,8 +70,10 @@ struct launch {
 	struct signature_keeper *signature_keeper; /* NULL: the token's keeper does it, or none */
 	struct token_keeping *tokens;              /* NULL: no token is kept */
 	struct token_serving *serving;
-	struct health *health; /* while the workload runs; NULL: nothing is monitored */
-	struct cloud_writer *cloud_monitoring; /* gets its samples; NULL: none */
+	struct health *monitoring;   /* while the workload runs; NULL: nothing is monitored */
+	struct readiness *readiness; /* NULL: none */
+	atomic_bool is_running;      /* between the workload's start and its end */
+	atomic_int health;           /* enum probe_status, of the image's HEALTHCHECK */
 
 	enum tl_outcome outcome; /* from launch_finish() on */
 	struct report report;    /* numbers and static texts; the rest is filled in by finish.c */

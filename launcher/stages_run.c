@@ -83,8 +83,8 @@ static uint64_t run_step(void *ctx)
 	/* A sign of life is wanted from now on; its limit was for the time before. */
 	if (l->notes.period_ms)
 		manager_note_alive(&l->notes, 0);
-	if (l->health) {
-		uint64_t sample_ms = health_step(l->health, tl_clock_mono_ms());
+	if (l->monitoring) {
+		uint64_t sample_ms = health_step(l->monitoring, tl_clock_mono_ms());
 
 		next_ms = sample_ms < next_ms ? sample_ms : next_ms;
 	}
@@ -106,6 +106,7 @@ static void health_note(void *ctx, const struct tl_workload_health *h)
 		return;
 	}
 	l->report.workload.health = status;
+	atomic_store(&l->health, h->status);
 	l->report.workload.probes = h->probes;
 	l->report.workload.probes_failed = h->failures;
 	if (is_new)
@@ -279,7 +280,7 @@ static void monitoring_open(struct launch *l)
 	options.sink_ctx = l->cloud_monitoring;
 	if (!l->cloud_monitoring)
 		options.sink = NULL;
-	if (health_open(&options, &l->health, &err) < 0)
+	if (health_open(&options, &l->monitoring, &err) < 0)
 		tl_log_event(LOG_WARNING, "monitoring.failed", "code=%s msg='%s'",
 			     tl_catalogue_find(err.code)->id, TL_Q(err.msg));
 }
@@ -295,15 +296,17 @@ int stage_run(struct launch *l, struct tl_error *err)
 	monitoring_open(l); /* while the workload's first process is sure to be there */
 	r = tl_workload_start(l->workload, err);
 	if (r < 0) {
-		l->health = health_close(l->health);
+		l->monitoring = health_close(l->monitoring);
 		return r;
 	}
 	l->report.workload.has_run = true;
+	atomic_store(&l->is_running, true);
 	manager_note_running(&l->notes);
 	tl_log_event(LOG_INFO, "workload.started", "container=%s msg='workload task started'",
 		     TL_WORKLOAD_CONTAINER);
 	r = tl_workload_wait(l->workload, l->cancel, &end, err);
-	l->health = health_close(l->health);
+	atomic_store(&l->is_running, false);
+	l->monitoring = health_close(l->monitoring);
 	cloud_writer_finish(l->cloud_monitoring);
 	if (r < 0)
 		return r;

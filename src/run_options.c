@@ -73,6 +73,17 @@ static int parse_period_ms(const char *value, void *field)
 	return 0;
 }
 
+static int parse_port_or_off(const char *value, void *field)
+{
+	uint64_t port;
+
+	if (strcmp(value, "off") != 0 &&
+	    (tl_str_parse_u64(value, UINT16_MAX, &port) < 0 || port == 0))
+		return -EINVAL;
+	*(const char **)field = value;
+	return 0;
+}
+
 static int parse_host(const char *value, void *field)
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -106,6 +117,8 @@ const struct option_row run_rows[RUN_OPTIONS] = {
 	       "whether the launcher decides what may come in from the network [on]"),
 	OPTION(struct run_arguments, "firewall-also", "PORT/tcp|udp[,...]", launch.firewall_also,
 	       parse_ports, "ports that are open all the time, beside the image's [none]"),
+	OPTION(struct run_arguments, "readiness", "PORT|off", launch.readiness, parse_port_or_off,
+	       "TCP port that answers GET /ready while everything is measured and runs [off]"),
 	OPTION(struct run_arguments, "containerd", "SOCKET", launch.containerd, parse_absolute,
 	       "containerd's socket [/run/containerd/containerd.sock]"),
 	OPTION(struct run_arguments, "tcti", "CONF", launch.tcti, NULL,
@@ -195,6 +208,7 @@ struct run_arguments run_defaults(const char *metadata_host)
 			.disk = "protected",
 			.root = "verity",
 			.firewall = "on",
+			.readiness = "off",
 			.console_output = "lines",
 			.first_token_budget_ms = 60000,
 			.token_rate = 60,

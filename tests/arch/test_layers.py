@@ -107,7 +107,8 @@ THIRD_PARTY = (
     ("libkmod.h", ("launcher/disk/ram_disk.c",)),
     ("systemd/sd-event.h", ("src/vm/*",)),
     ("systemd/*", ("launcher/manager.c",)),
-    ("microhttpd.h", ("attest/token_server.c", "attest/verifier/*", "src/vm/*", "tests/*")),
+    ("microhttpd.h", ("attest/token_server.c", "attest/verifier/*", "launcher/readiness.c", "src/vm/*",
+                      "tests/*")),
     ("cmocka.h", ("tests/unit/*", "tests/integration/*")),
 )
 

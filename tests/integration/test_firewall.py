@@ -19,7 +19,7 @@ from containerd import unshare  # noqa: E402
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 HERE4, PEER4, HERE6, PEER6 = "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"  # RFC 5737, RFC 3849
-OPEN, SHUT, UDP = 8080, 8082, 8081
+OPEN, SHUT, UDP, READY = 8080, 8082, 8081, 8090
 # A dropped SYN gets no answer; a port that is open answers at once.
 PATIENCE_S = 1.0
 
@@ -191,7 +191,8 @@ class Firewall(launch_case.LaunchCase):
         seen = {}
         attributes = self.world.attributes("test/server:1", cmd='["listen=%d,%d"]' % (OPEN, SHUT),
                                            container_log_redirect="true")
-        launch = self.world.launch_start(attributes, options=["--firewall", "on", "--firewall-also", "22/tcp"])
+        launch = self.world.launch_start(attributes, options=["--firewall", "on", "--firewall-also", "22/tcp",
+                                                                 "--readiness", str(READY)])
         launch.wait_for("stage=metadata")  # "machine" is done
         seen["before"] = table()
         launch.wait_for("workload.started")
@@ -206,7 +207,7 @@ class Firewall(launch_case.LaunchCase):
         drop = {"input": "drop", "forward": "drop"}
         shut = {"tcp_open": [22], "udp_open": [], **drop}
         self.assertEqual(seen, {"before": shut, "after": shut,
-                                "during": {"tcp_open": [22, OPEN], "udp_open": [UDP], **drop}})
+                                "during": {"tcp_open": [22, OPEN, READY], "udp_open": [UDP], **drop}})
         self.assertIn("event=firewall.open count=2 ports='8080/tcp,8081/udp'", launch.stderr)
         self.assertLess(launch.stderr.index("stage=measure"), launch.stderr.index("event=firewall.open"))
         self.assert_clean(launch)

@@ -3,10 +3,13 @@
 """Monitoring, as tee-monitoring-enable asks for it and the image's labels allow it: what the samples say is
 compared with what the kernel says to python; that PCR 13 tells of it, with what hashlib computes. And the
 image's HEALTHCHECK, in a real container."""
+import contextlib
+import http.client
 import json
 import os
 import re
 import signal
+import socket
 import time
 
 import launch_case
@@ -232,6 +235,63 @@ class Health(launch_case.LaunchCase):
             self.assertNotIn("health", self.assert_end(launch, 0, "success")["workload"])
             self.assertEqual(self.changes(launch), [])
             self.assertEqual("event=healthcheck.ignored" in launch.console, is_said)
+
+    def ready(self, port, method="GET", path="/ready"):
+        """(status, document), or None where nobody listens."""
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            text = answer.read()
+            return answer.status, json.loads(text) if text else None
+        except ConnectionRefusedError:
+            return None
+        finally:
+            connection.close()
+
+    def test_readiness_is_told_once_all_is_measured_and_the_workload_is_healthy(self):
+        port, seen = parts.free_port(), []
+
+        def ask(launch):
+            seen.append((self.ready(port), launch.console))
+            return [s for s, _ in seen if s and s[0] == 200] and len(self.changes(launch)) == 4 and seen[-1][0][0] == 503
+        self.assertIsNone(self.ready(port))
+        launch = self.launch_until("test/probed:1", ask, options=(*FAST, "--readiness", str(port)))
+        self.assertIsNone(self.ready(port))
+        self.assertIsNone(seen[0][0])
+        for answer, console_after in seen:
+            if answer:
+                self.assertIn("event=stage.done stage=measure", console_after)
+                self.assertIn(answer, [(200, {"ready": True})] + [(503, {"ready": False, "reason": r}) for r in (
+                    "the workload doesn't run", "the health check is starting", "the health check is unhealthy")])
+        self.assertIn((503, {"ready": False, "reason": "the health check is unhealthy"}), [a for a, _ in seen])
+
+    def test_readiness_answers_nothing_else(self):
+        port = parts.free_port()
+        answers = {}
+
+        def ask(launch):
+            if "event=workload.started" in launch.console:
+                answers.update({(m, p): self.ready(port, m, p) for m, p in (
+                    ("GET", "/ready"), ("HEAD", "/ready"), ("POST", "/ready"), ("GET", "/"), ("GET", "/ready/"))})
+                # Slow ones are cut off, and don't keep the others out for longer.
+                slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(16)]
+                for one in slow:
+                    one.sendall(b"GET /ready HTTP/1.1\r\nX: ")
+                parts.wait_until(lambda: self.ready_soon(port), "an answer beside slow clients", timeout_s=30)
+                for one in slow:
+                    one.close()
+            return answers
+        launch = self.launch_until("test/unchecked:1", ask, options=(*FAST, "--readiness", str(port)))
+        self.assertEqual({k: a[0] for k, a in answers.items()}, {
+            ("GET", "/ready"): 200, ("HEAD", "/ready"): 200, ("POST", "/ready"): 405, ("GET", "/"): 404,
+            ("GET", "/ready/"): 404})
+        self.assertEqual(measured.unit(launch.command)["readiness"], str(port))
+
+    def ready_soon(self, port):
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return self.ready(port)
+        return None
 
     def test_a_service_that_fails_neither_stops_nor_delays_a_launch(self):
         cases = [("status %d" % s, self.monitoring(lambda _, s=s: s).url) for s in (400, 429)]

@@ -261,6 +261,7 @@ static const struct {
 	{ "--disk", "unprotected" },
 	{ "--root", "any" },
 	{ "--firewall", "off" },
+	{ "--readiness", "8086" },
 	{ "--cloud-logging", "off" },
 	{ "--cloud-monitoring", "off" },
 	{ "--iam", "https://other.example" },
