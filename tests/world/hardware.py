@@ -343,12 +343,13 @@ class Hardware:
 
     def stop(self):
         if self.child:
-            subprocess.run(["umount", self.fs], check=False)
+            self.child.terminate()  # it unmounts itself, whoever else's mount namespace has a copy
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.child.wait(15)
             if self.child.poll() is None:
                 self.child.kill()
                 self.child.wait()
+                subprocess.run(["umount", "--lazy", self.fs], check=False)
             self.child = None
 
     def path(self, *names):
