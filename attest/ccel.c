@@ -154,10 +154,9 @@ int ccel_end(const uint8_t *data, size_t n, size_t *ret, struct tl_error *err)
 
 int ccel_table_check(const uint8_t *table, size_t n, struct tl_error *err)
 {
-	struct cursor c = { .data = table, .n = n };
-	const uint8_t *signature = take(&c, 4);
+	struct cursor length = { .data = table, .n = n, .at = 4 };
 
-	if (n < CCEL_TABLE_BYTES || memcmp(signature, "CCEL", 4) != 0 || take_le(&c, 4) != n)
+	if (n < CCEL_TABLE_BYTES || memcmp(table, "CCEL", 4) != 0 || take_le(&length, 4) != n)
 		return tl_fail(err, TL_E_CCEL, EBADMSG,
 			       "the ACPI table of %zu bytes isn't a 'CCEL' that says so", n);
 	if (table[36] != CC_TYPE_TDX)

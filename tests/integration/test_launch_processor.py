@@ -17,6 +17,7 @@ import hardware
 import measured
 import metadata
 import net_world
+import parts
 from test_launch_socket import ask
 
 BANKS = {0x04: "sha1", 0x0B: "sha256", 0x0C: "sha384"}
@@ -41,8 +42,8 @@ def tlvs(data):
 def replay(log, index):
     """(events, register by bank) of a log whose records all have that index (docs/measurement.md)."""
     events, registers = [], {}
-    parts = list(tlvs(log))
-    for number, (seq, where, digests, content) in enumerate(zip(*[iter(parts)] * 4)):
+    pieces = list(tlvs(log))
+    for number, (seq, where, digests, content) in enumerate(zip(*[iter(pieces)] * 4)):
         assert seq[:2] == (0, struct.pack(">Q", number)) and where[:2] == index, (seq, where)
         assert (digests[0], content[0]) == (3, 0x50)
         for bank, digest, _ in tlvs(digests[1]):
@@ -212,6 +213,17 @@ class Processor(launch_case.LaunchCase):
         self.assertNotIn("gceShieldedIdentity", body)
         self.assert_report(launch, events)
         self.note("verifyAttestation: TDX, and the TPM's quotes over the same nonce, with the launch record")
+
+    def test_a_nonce_that_not_every_tpm_takes_gets_the_tdx_quote_alone(self):
+        self.hw.boot()
+        self.world.boot("--hardened")
+        self.world.is_fresh_boot = False
+        sizes = (1, 50, 51, 64)
+        tool = os.path.join(self.world.programs, "..", "tests", "tsm_tool")
+        out = parts.run(tool, "joined", self.hw.fs, self.world.tpm.tcti, self.world.tpm.file("binary_bios_measurements"),
+                        *("5a" * n for n in sizes)).decode().splitlines()
+        self.assertEqual(out, ["3, 1", "3, 1", "0, 1", "0, 1", "ok"])
+        self.note("nonces of %s bytes: TPM quotes beside TDX up to 50", ", ".join(map(str, sizes)))
 
     # --- S17: half a measurement is none
 

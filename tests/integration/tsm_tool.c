@@ -5,8 +5,10 @@
  *   tsm_tool find   FS                    which machine it is: "none", "tdx", "snp"
  *   tsm_tool report FS tdx|snp NONCE OUT  one report: OUT/out, OUT/aux
  *   tsm_tool snp    FS NONCE OUT          the same, as evidence: OUT/report, OUT/certificates
- *   tsm_tool many   FS THREADS            so many threads, ten reports each over nonces of their
- * own tsm_tool launch FS NONCE OUT          RTMR 3 alone: OUT/quote, OUT/table, OUT/data, OUT/cel
+ *   tsm_tool many   FS THREADS            so many threads, ten reports each
+ *   tsm_tool launch FS NONCE OUT          RTMR 3 alone: OUT/quote, OUT/table, OUT/data, OUT/cel
+ *   tsm_tool joined FS TCTI LOG NONCE...  with a TPM; for each nonce "TPM quotes, TDX quotes"
+ *
  * NONCE is hex. Ends with "ok" or, exit code 1, "TL0724 fatal message".
  */
 #include <errno.h>
@@ -166,6 +168,41 @@ static int do_launch(const struct world *w, const char *out, struct tl_error *er
 	return r == 0 ? write_blob(out, "cel", &e.tdx.cel, err) : r;
 }
 
+static int joined_open(const struct world *w, char **argv, struct tl_tee **ret,
+		       struct tl_error *err)
+{
+	const struct tl_tpm_options options = { .tcti = argv[3], .firmware_log = argv[4] };
+	auto_tee struct tl_tee *tdx = NULL;
+	int r = tl_tpm_open(&options, ret, err);
+
+	if (r == 0)
+		r = tl_tdx_open(&w->paths, &tdx, err);
+	if (r == 0)
+		r = tl_tee_join(*ret, tdx, err);
+	if (r == 0)
+		tdx = NULL;
+	return r;
+}
+
+static int do_joined(struct world *w, int argc, char **argv, struct tl_error *err)
+{
+	auto_tee struct tl_tee *tee = NULL;
+	int r = joined_open(w, argv, &tee, err);
+
+	if (r == 0)
+		r = measure(tee, err);
+	for (int i = 5; r == 0 && i < argc; i++) {
+		auto_evidence struct tl_evidence e = { 0 };
+
+		r = nonce_read(argv[i], w) < 0
+			    ? -EINVAL
+			    : tl_tee_evidence(tee, w->nonce, w->nonce_n, &e, err);
+		if (r == 0)
+			printf("%zu, %d\n", e.n_quotes, e.tdx.quote.n > 0);
+	}
+	return r;
+}
+
 static int run(int argc, char **argv, struct tl_error *err)
 {
 	struct world w = { 0 };
@@ -184,6 +221,8 @@ static int run(int argc, char **argv, struct tl_error *err)
 		return do_snp(&w, argv[4], err);
 	if (argc == 5 && strcmp(argv[1], "launch") == 0 && nonce_read(argv[3], &w) == 0)
 		return do_launch(&w, argv[4], err);
+	if (argc > 5 && strcmp(argv[1], "joined") == 0)
+		return do_joined(&w, argc, argv, err);
 	return tl_fail(err, TL_E_USAGE, EINVAL, "see the head of tsm_tool.c");
 }
 
