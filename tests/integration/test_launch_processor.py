@@ -149,6 +149,7 @@ class Processor(launch_case.LaunchCase):
         self.assertEqual(launch.report["measured"]["pcr13"], measured.register(events))
         self.assertEqual(launch.report["measured"]["event_count"], len(events))
         self.assertIn("Using TDX RTMR as attestation root.", launch.stderr)
+        self.assertNotIn("snp.", launch.stderr)
         self.assertEqual(self.hw.entries, [])
 
     def assert_tdccel(self, body, events):
