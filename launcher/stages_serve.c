@@ -33,6 +33,7 @@ struct token_serving {
 	uint64_t log_at_ms;   /* when the next line is due again */
 	unsigned int log_left;
 	uint64_t unlogged;
+	bool is_told_words; /* the workload's output goes to the log anyway */
 };
 
 static int serve_token(void *ctx, const struct tl_token_options *options,
@@ -87,6 +88,15 @@ static bool may_log(struct token_serving *s, uint64_t *ret_unlogged)
 	return may;
 }
 
+/* A verifier that refuses what the workload asked for may quote it, and an image whose output isn't
+ * redirected has none of its words in the log; who asked has them in the answer. */
+static const char *words_of(const struct token_serving *s, const struct tl_error *err)
+{
+	return err->code == TL_E_VERIFIER_REFUSED && !s->is_told_words
+		       ? "the answer to who asked says why"
+		       : err->msg;
+}
+
 /* In any of the server's threads. */
 static void serve_event(void *ctx, const struct tl_token_call *call)
 {
@@ -106,7 +116,8 @@ static void serve_event(void *ctx, const struct tl_token_call *call)
 			     "took_ms=%" PRIu64 " unlogged=%" PRIu64 " code=%s msg='%s'",
 			     call->path, call->status, call->pid, call->uid, call->gid,
 			     TL_Q(call->cgroup), call->callers, call->took_ms, unlogged,
-			     tl_catalogue_find(call->err->code)->id, TL_Q(call->err->msg));
+			     tl_catalogue_find(call->err->code)->id,
+			     TL_Q(words_of(ctx, call->err)));
 }
 
 static struct token_serving *serving_free(struct token_serving *s)
@@ -159,6 +170,7 @@ int stage_serve(struct launch *l, struct tl_error *err)
 		     "msg='EnableOnDemandAttestation is enabled: initializing TEE server.'");
 	pthread_mutex_init(&s->lock, NULL);
 	s->log_left = LOG_BURST;
+	s->is_told_words = l->spec.log_redirect != TL_LOG_NOWHERE;
 	r = serving_start(l, s, err);
 	if (r < 0) {
 		serving_free(s);

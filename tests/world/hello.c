@@ -8,6 +8,8 @@
  *   show=NAME  print that variable's value   trap      survive SIGTERM, and say that it came
  *   bytes=HEX  write these bytes to standard output and standard error
  *   line=N     write a line of N bytes
+ *   ask=METHOD PATH BODY  ask the token socket, and read the answer without showing it
+ *   flood=N    write N bytes as fast as they are taken, as lines of 100
  *   claims     print what the token says, all of it
  *   turns=NNNN end with the first of these digits; the next time with the next one, and so on
  *   keys       print what it finds in the kernel's keyrings, and whether it could find anything
@@ -35,11 +37,13 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #define TOKEN_FILE      "/run/container_launcher/attestation_verifier_claims_token"
 #define TOKEN_MAX_BYTES (64 * 1024)
+#define TOKEN_SOCKET    "/run/container_launcher/teeserver.sock"
 
 extern char **environ;
 
@@ -346,6 +350,44 @@ static void eat(unsigned mib)
 	}
 }
 
+static void ask(const char *what)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX, .sun_path = TOKEN_SOCKET };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0), words = 0;
+	const char *path = strchr(what, ' '), *body = path ? strchr(path + 1, ' ') : NULL;
+	char answer[4096];
+
+	if (!body || fd < 0 || connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0) {
+		perror("hello: ask");
+		return;
+	}
+	words = dprintf(fd,
+			"%.*s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+			"Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+			(int)(body - what), what, strlen(body + 1), body + 1);
+	while (words > 0 && read(fd, answer, sizeof(answer)) > 0)
+		continue;
+	close(fd);
+}
+
+static void flood(unsigned bytes)
+{
+	static char lines[64000];
+
+	memset(lines, 'x', sizeof(lines));
+	for (size_t i = 99; i < sizeof(lines); i += 100)
+		lines[i] = '\n';
+	fflush(stdout);
+	while (bytes > 0) {
+		size_t n = bytes < sizeof(lines) ? bytes : sizeof(lines);
+		ssize_t done = write(STDOUT_FILENO, lines, n);
+
+		if (done < 0)
+			return;
+		bytes -= (unsigned)done;
+	}
+}
+
 static bool has_prefix(const char *text, const char *prefix, const char **rest)
 {
 	size_t n = strlen(prefix);
@@ -393,6 +435,10 @@ static bool act(const char *what, int *code)
 			printf("%099u\n", n);
 	} else if (has_prefix(what, "bytes=", &rest)) {
 		write_bytes(rest);
+	} else if (has_prefix(what, "ask=", &rest)) {
+		ask(rest);
+	} else if (has_prefix(what, "flood=", &rest)) {
+		flood(number_of(rest));
 	} else if (has_prefix(what, "line=", &rest)) {
 		for (unsigned n = number_of(rest); n > 0; n--)
 			putchar('x');

@@ -34,6 +34,7 @@ IMAGES = {
     "test/memory-always:1": (dict(OPEN, monitoring_memory_allow="always"), [], "/hello", []),
     "test/memory-debugonly:1": (dict(OPEN, monitoring_memory_allow="debugonly"), [], "/hello", []),
     "test/memory-never:1": (dict(OPEN, monitoring_memory_allow="never"), [], "/hello", []),
+    "test/silent:1": (dict(OPEN, log_redirect="never", hardened_monitoring="all"), [], "/hello", []),
     "test/mislabelled:1": ({"log_redirect": "sometimes"}, [], "/hello", []),
     "test/server:1": (OPEN, [], "/hello", []),
     **{"test/%s:1" % n: (OPEN, [], "/hello", [])
