@@ -18,6 +18,9 @@ fi
 TL_PROGRAMS=$(realpath "${TL_PROGRAMS:-build/bin}")
 export TL_PROGRAMS
 /usr/bin/python3 -B tests/bench/bench.py "$@"
+# Lines into the journal, beside systemd-cat.
+echo
+/usr/bin/python3 -B tests/bench/journal.py
 # The protected disk beside a raw one, in a machine under QEMU.
 echo
 exec /usr/bin/python3 -B tests/bench/disk.py --json build/bench-disk.json

@@ -141,7 +141,7 @@ class Forged(launch_case.LaunchCase):
         words = json.dumps({"error": {"code": 400, "status": FORGED, "message": FORGED}}).encode()
         odd = json.dumps({"name": "projects/x/locations/y/challenges/" + FORGED, "tpmNonce": FORGED}).encode()
         for answers in (((400, words),), ((403, RAW),), ((200, odd),)):
-            with self.subTest(answers=answers):
+            with self.subTest(status=answers[0][0]):
                 server = self.server(*answers)
                 launch = self.world.launch(self.world.attributes(), options=[
                     "--verifier", server.url, "--verifier-roots", self.ca, "--first-token-budget-ms", "1500"])
