@@ -1,15 +1,23 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# fresh-debian.sh MIRROR [TARGET...]: runs `make TARGET` (default: check) of the last commit on a
-# Debian 12 that has nothing installed but make and git, so that a missing build dependency shows.
+# fresh-debian.sh MIRROR [TARGET...]: runs `make TARGET` (default: check) of the last commit, or the
+# script TARGET if it is one of tests/, on a Debian 12 that has nothing installed but make and git, so
+# that a missing build dependency shows. MIRROR - is the one that this machine's apt uses.
 #
 # Needs root, debootstrap and about 6 GB below $TMPDIR. Mounts live in a mount namespace and
 # processes in a process namespace of their own: both are gone when this ends. Without a TARGET's
 # failure the tree is removed; KEEP=1 keeps it.
 set -euo pipefail
-[ $# -ge 1 ] || { sed -n '3,9s/^# \{0,1\}//p' "$0"; exit 2; }
+[ $# -ge 1 ] || { sed -n '3,10s/^# \{0,1\}//p' "$0"; exit 2; }
 mirror=$1
 shift
+[ "$(id -u)" = 0 ] || { echo "SKIP root: debootstrap and mounts need it"; exit 77; }
+if [ "$mirror" = - ]; then
+	# shellcheck disable=SC2016 # apt's own
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' \
+		'Label: Debian' 'Codename: bookworm' 'Component: main' | head -n 1)
+	[ -n "$mirror" ] || { echo "fresh-debian: apt knows no mirror of Debian 12; apt-get update?"; exit 1; }
+fi
 top=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/fresh-debian.XXXXXX")
 root=$work/root
@@ -28,8 +36,12 @@ apt-get update -qq
 apt-get install -qq -y --no-install-recommends make git ca-certificates >/dev/null
 cd /teelaunch
 for target in "$@"; do
-	echo "== make $target"
-	make "$target" </dev/null
+	case $target in
+	tests/*.sh) set -- "./$target" ;;
+	*) set -- make "$target" ;;
+	esac
+	echo "== $*"
+	"$@" </dev/null
 done
 INSIDE
 

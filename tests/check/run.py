@@ -25,6 +25,7 @@ import results  # noqa: E402
 BUILDS = ("release", "clang", "asan-ubsan")
 BUILD_TIMEOUT_S = 1500
 TESTS_TIMEOUT_S = 2400
+LONG_TESTS_TIMEOUT_S = 7200
 LINT_TIMEOUT_S = 1500
 JOBS = str(max(2, len(os.sched_getaffinity(0))))
 
@@ -97,7 +98,7 @@ class Check:
             argv += ["-L", label]
         if not self.is_long:
             argv += ["-LE", "^long$"]
-        code, output = self.run(argv, log, TESTS_TIMEOUT_S)
+        code, output = self.run(argv, log, LONG_TESTS_TIMEOUT_S if self.is_long else TESTS_TIMEOUT_S)
         found = list(results.from_junit(junit, preset)) if os.path.exists(junit) else []
         for result in found:
             self.results.add(result)

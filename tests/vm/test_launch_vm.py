@@ -90,12 +90,27 @@ class Production(Resumed):
         self.assertEqual(claims["submods"]["container"]["image_digest"], image[0])
         self.assertEqual((report["root"], report["disk"]["mode"]), ("verity", "protected"))
         record = claims["submods"]["launch_record"]
-        self.assertIs(record.pop("known"), True)
+        self.assertIs(record["known"], True)
+        self.conditions_name_claims_that_are_there(claims)
+        del record["known"]
         self.assertEqual(report["measured"]["pcr15"], measured.record_register(record))
         self.assertEqual(record["disk"], {**measured.PROTECTED_DISK, "tags": "memory"})
         self.assertEqual((record["root"], record["hardened"]), ("verity", True))
         self.assertEqual(record["operator"], measured.operator(self.attributes))
         self.no_key_is_within_reach(vm)
+
+    def conditions_name_claims_that_are_there(self, claims):
+        """What docs/data-owners.md demands of tokens: a misspelt claim would refuse every one of them."""
+        with open(os.path.join(HERE, "../../docs/data-owners.md"), encoding="utf-8") as f:
+            paths = set(re.findall(r"\bassertion\.([\w.]+)", f.read()))
+        # This image isn't signed: then the claim is absent.
+        paths = {p for p in paths if not p.startswith("submods.container.image_signatures")}
+        self.assertGreater(len(paths), 12)
+        for path in paths:
+            value = claims
+            for name in path.split("."):
+                self.assertIn(name, value, path)
+                value = value[name]
 
     def no_key_is_within_reach(self, vm):
         """S27: what the workload itself finds in the kernel's keyrings."""
