@@ -223,7 +223,8 @@ static bool line_hand_over(int level, const char *event, const char *text)
 }
 
 /* @fd: the console, or -1 */
-static void event_write(int fd, int level, const char *event, const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static void event_write(int fd, int level, const char *event,
+							      const char *fmt, va_list ap)
 {
 	char raw[TL_LOG_LINE_MAX];
 	char text[TL_LOG_LINE_MAX];
