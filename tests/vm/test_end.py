@@ -103,7 +103,7 @@ def a_killed_launcher_powers_off(m):
     m.launch()
     m.until("stage=disk")
     m.send("systemctl kill --kill-whom=main --signal=KILL teelaunchd.service")
-    m.ends(POWER_OFF, "event=exit end=signal", "TL0906", "KILL", "event=exit.workload_left code=TL0602")
+    m.ends(POWER_OFF, "event=exit end=signal", "TL0906", "KILL", "event=exit.workload_left")
 
 
 def a_killed_launcher_on_a_debug_image_holds(m):
