@@ -117,10 +117,12 @@ static int serve(struct settings *s, struct tl_error *err)
 		return r;
 	verifier_kid(v, kid);
 	tl_log_event(LOG_INFO, "verifier.serving",
-		     "listen='%s' port=%u kid='%s' callers=%s identity=%s references=%zu",
+		     "listen='%s' port=%u kid='%s' callers=%s identity=%s references=%zu "
+		     "tdx=%s",
 		     s->verifier.listen, (unsigned int)verifier_port(v), kid,
 		     s->verifier.callers ? "checked" : "unchecked",
-		     s->verifier.identity_jwks ? "checked" : "ignored", s->verifier.references.n);
+		     s->verifier.identity_jwks ? "checked" : "ignored", s->verifier.references.n,
+		     s->verifier.tdx.root ? "checked" : "refused");
 	while (sigwait(&signals, &sig) != 0 || sig == SIGHUP)
 		if (sig == SIGHUP)
 			reload(s, v);

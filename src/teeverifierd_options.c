@@ -46,6 +46,22 @@ const struct setting_row setting_rows[] = {
 	{ "reference", "FILE", SETTING_LIST, AT(verifier.references), 0,
 	  ".measurements.json of an image that may boot; any other is refused (which image booted "
 	  "isn't judged)" },
+	{ "tdx-root", "FILE", SETTING_TEXT, AT(verifier.tdx.root), 0,
+	  "PEM: Intel's root of TDX platforms; without it TDX evidence is refused" },
+	{ "tdx-tcb-signing", "FILE", SETTING_TEXT, AT(verifier.tdx.tcb_signing), 0,
+	  "PEM: the certificate below that root that signs the next two" },
+	{ "tdx-tcb-info", "FILE", SETTING_LIST, AT(verifier.tdx.tcb_infos), 0,
+	  "JSON as Intel served it: TCB info of one kind of platform (FMSPC)" },
+	{ "tdx-qe-identity", "FILE", SETTING_TEXT, AT(verifier.tdx.qe_identity), 0,
+	  "JSON as Intel served it: the identity of the quoting enclave" },
+	{ "tdx-tcb-accept", "STATUS", SETTING_LIST, AT(verifier.tdx.tcb_accepts), 0,
+	  "TCB status that is accepted too, of platform, TDX module and quoting enclave (UpToDate "
+	  "alone)" },
+	{ "tdx-without-tcb", NULL, SETTING_FLAG, AT(verifier.tdx.is_without_tcb), 0,
+	  "instead of the four above: patch levels are not judged, and tokens say so" },
+	{ "tdx-crl", "FILE", SETTING_LIST, AT(verifier.tdx.crls), 0,
+	  "revocation list, PEM or DER; with one, every CA below the root and the root needs one "
+	  "(revocation isn't judged, and tokens say so)" },
 	{ "challenge-key", "FILE", SETTING_LIST, AT(verifier.challenge_keys), 0,
 	  "32 bytes or more that all replicas share; the first makes challenges, all are accepted "
 	  "(random, for this process alone)" },
@@ -182,5 +198,6 @@ void settings_done(struct settings *s)
 	tl_strv_done(&s->verifier.ak_roots);
 	tl_strv_done(&s->verifier.ak_intermediates);
 	tl_strv_done(&s->verifier.references);
+	tdx_options_done(&s->verifier.tdx);
 	tl_strv_done(&s->verifier.challenge_keys);
 }

@@ -24,6 +24,27 @@ static int set_expect(void *ctx, const struct tl_option *option, const char *val
 	return *value ? tl_strv_add(&v->expect_paths, value) : tl_option_refuse(option, value);
 }
 
+static int set_crl(void *ctx, const struct tl_option *option, const char *value)
+{
+	struct verify *v = ctx;
+
+	return *value ? tl_strv_add(&v->tdx.crls, value) : tl_option_refuse(option, value);
+}
+
+static int set_tcb_info(void *ctx, const struct tl_option *option, const char *value)
+{
+	struct verify *v = ctx;
+
+	return *value ? tl_strv_add(&v->tdx.tcb_infos, value) : tl_option_refuse(option, value);
+}
+
+static int set_tcb_accept(void *ctx, const struct tl_option *option, const char *value)
+{
+	struct verify *v = ctx;
+
+	return *value ? tl_strv_add(&v->tdx.tcb_accepts, value) : tl_option_refuse(option, value);
+}
+
 #define FIELD(name) offsetof(struct verify, name)
 
 static const struct tl_option option_rows[] = {
@@ -36,6 +57,18 @@ static const struct tl_option option_rows[] = {
 	  "the roots that may vouch for the attestation key" },
 	{ "ak-intermediates", "PEM", tl_option_text, FIELD(ak_intermediates),
 	  "certificates below them, if the evidence brings none along" },
+	{ "tdx-root", "PEM", tl_option_text, FIELD(tdx.root),
+	  "Intel's root, for evidence of TDX; this and the next are as for teeverifierd(8)" },
+	{ "tdx-tcb-signing", "PEM", tl_option_text, FIELD(tdx.tcb_signing),
+	  "the certificate that signs Intel's statements" },
+	{ "tdx-tcb-info", "FILE", set_tcb_info, 0, "TCB info; may be repeated" },
+	{ "tdx-qe-identity", "FILE", tl_option_text, FIELD(tdx.qe_identity),
+	  "the identity of the quoting enclave" },
+	{ "tdx-tcb-accept", "STATUS", set_tcb_accept, 0,
+	  "a TCB status to accept beside UpToDate; may be repeated" },
+	{ "tdx-without-tcb", NULL, tl_option_flag, FIELD(tdx.is_without_tcb),
+	  "instead of the four above: patch levels are not judged" },
+	{ "tdx-crl", "FILE", set_crl, 0, "revocation list, PEM or DER; may be repeated" },
 	{ "token", "FILE", tl_option_text, FIELD(token_path), "a token; - is stdin" },
 	{ "jwks", "FILE|URL", tl_option_text, FIELD(jwks),
 	  "the issuer's key set; a URL must be https, or http on 127.0.0.1 or [::1]" },
@@ -73,14 +106,15 @@ static int options_check(const struct verify *v)
 {
 	if (!v->evidence_path == !v->token_path)
 		return usage_fail("one of --evidence and --token is needed");
-	if (v->evidence_path && (!v->nonce_hex || !v->ak_roots))
-		return usage_fail("--evidence needs --nonce and --ak-roots");
+	if (v->evidence_path && (!v->nonce_hex || (!v->ak_roots && !v->tdx.root)))
+		return usage_fail("--evidence needs --nonce and --ak-roots, or --tdx-root");
 	if (v->evidence_path && (v->jwks || v->jwks_roots || v->audience))
 		return usage_fail("--jwks, --jwks-roots and --audience are for --token");
 	if (v->token_path && !v->jwks)
 		return usage_fail("--token needs --jwks");
-	if (v->token_path && (v->nonce_hex || v->ak_roots || v->ak_intermediates))
-		return usage_fail("--nonce, --ak-roots and --ak-intermediates are for --evidence");
+	if (v->token_path && (v->nonce_hex || v->ak_roots || v->ak_intermediates || v->tdx.root))
+		return usage_fail("--nonce, --ak-roots, --ak-intermediates and --tdx-root are for "
+				  "--evidence");
 	return 0;
 }
 
@@ -102,6 +136,13 @@ const char *verify_unchecked(const struct verify *v, size_t i)
 		  "launchRecordLog), and no prediction has its register",
 		  v->evidence_path && v->is_record_missing &&
 			  !json_is_object(json_object_get(v->expect.prediction, "pcr15")) },
+		{ "what the launch record says: a TD has no register of it", v->is_td },
+		{ "patch levels of the TDX platform: --tdx-without-tcb",
+		  v->is_td && v->tdx.is_without_tcb },
+		{ "whether certificates of the TDX platform were revoked: --tdx-crl is not given",
+		  v->is_td && !v->tdx.crls.n },
+		{ "which machine it is: a certificate without a quote by its key proves none",
+		  v->is_td },
 		{ "what the launch record says (mounts, capabilities, disk, options of the unit): "
 		  "the "
 		  "token has none",
@@ -123,10 +164,10 @@ const char *verify_unchecked(const struct verify *v, size_t i)
 
 static bool is_malformed(const struct tl_error *err)
 {
-	static const enum tl_code codes[] = { TL_E_VERIFY_REQUEST,   TL_E_VERIFY_UNSUPPORTED,
-					      TL_E_VERIFY_TOO_LARGE, TL_E_VERIFY_TOKEN_OPTIONS,
-					      TL_E_VERIFY_REFERENCE, TL_E_VERIFY_KEYS,
-					      TL_E_TOKEN_MALFORMED };
+	static const enum tl_code codes[] = { TL_E_VERIFY_REQUEST,        TL_E_VERIFY_UNSUPPORTED,
+					      TL_E_VERIFY_TOO_LARGE,      TL_E_VERIFY_TOKEN_OPTIONS,
+					      TL_E_VERIFY_REFERENCE,      TL_E_VERIFY_KEYS,
+					      TL_E_VERIFY_TDX_COLLATERAL, TL_E_TOKEN_MALFORMED };
 
 	for (size_t i = 0; i < TL_ARRAY_SIZE(codes); i++)
 		if (err->code == codes[i])
@@ -150,6 +191,7 @@ static int verify_run(struct verify *v, struct tl_error *err)
 static void verify_done(struct verify *v)
 {
 	tl_strv_done(&v->expect_paths);
+	tdx_options_done(&v->tdx);
 	verify_expect_done(&v->expect);
 	json_decref(v->claims);
 }

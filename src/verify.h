@@ -15,6 +15,7 @@
 #include <teelaunch/str.h>
 
 #include "../attest/verifier/evidence_check.h"
+#include "../attest/verifier/tdx_options.h"
 
 #define VERIFY_EXPECT_BYTES_MAX (16 * 1024 * 1024) /* a log in hex, twice, and its events */
 #define VERIFY_NONCE_BYTES_MAX  65536
@@ -31,6 +32,7 @@ struct verify {
 	const char *nonce_hex;
 	const char *ak_roots;
 	const char *ak_intermediates; /* NULL: none but those of the evidence */
+	struct tdx_options tdx;       /* without a root TDX evidence isn't judged */
 	const char *token_path;       /* NULL: evidence */
 	const char *jwks;             /* path or URL */
 	const char *jwks_roots;       /* PEM file for the URL; NULL: the system's */
@@ -40,6 +42,7 @@ struct verify {
 
 	struct verify_expect expect;
 	json_t *claims; /* what the evidence or token says; good only if nothing was refused */
+	bool is_td;     /* the evidence is a TD's alone: of registers that have no launch record */
 	bool is_record_missing; /* nothing says what it is, though there is one or one is predicted
 				 */
 	struct refusals refusals;
@@ -73,6 +76,10 @@ void verify_expect_mode(const struct verify_expect *e, const json_t *claims,
 /** The quoted PCRs 13 and 15 of each bank. */
 void verify_expect_registers(const struct verify_expect *e, const struct verify_request *request,
 			     struct refusals *refusals);
+
+/** The quoted RTMR 3 (TDX_REGISTER_BYTES). */
+void verify_expect_rtmr(const struct verify_expect *e, const uint8_t *rtmr3,
+			struct refusals *refusals);
 
 /** What was not checked because it wasn't given: sentence @i, or NULL past the end. */
 const char *verify_unchecked(const struct verify *v, size_t i);

@@ -25,7 +25,7 @@ struct subject {
 	struct vm_attestation socket; /* its request is the one that is judged */
 	bool is_of_socket;
 	struct tl_blob challenge;
-	uint8_t nonce[TL_HASH_SIZE_MAX]; /* of the socket's quotes */
+	uint8_t nonce[TL_HASH_SIZE_MAX]; /* of the socket's quotes, or its TD's */
 };
 
 static void subject_done(struct subject *s)
@@ -83,6 +83,7 @@ static int nonce_find(struct subject *s, struct refusals *refusals, const uint8_
 	const struct vm_attestation *a = &s->socket;
 	const struct tl_blob extra = { .bytes = (uint8_t *)(uintptr_t)tl_buf_str(&a->extra),
 				       .n = a->extra.len_bytes };
+	enum tl_hash hash = a->request->has_tdx ? TL_SHA512 : TL_SHA256;
 
 	*ret = s->challenge.bytes;
 	*ret_n = s->challenge.n;
@@ -94,10 +95,11 @@ static int nonce_find(struct subject *s, struct refusals *refusals, const uint8_
 	if (a->has_challenge && !is_same(&a->challenge, s->challenge.bytes, s->challenge.n))
 		refuse(refusals, TL_E_VERIFY_NONCE,
 		       "the evidence names another challenge than --nonce");
-	if (evidence_nonce(TL_SHA256, &s->challenge, a->has_extra ? &extra : NULL, s->nonce) < 0)
+	/* As long as what carries it: a TPM's extra data, a TD's report data. */
+	if (evidence_nonce(hash, &s->challenge, a->has_extra ? &extra : NULL, s->nonce) < 0)
 		return tl_fail(err, TL_E_INTERNAL, EIO, "hash of the challenge");
 	*ret = s->nonce;
-	*ret_n = tl_hash_size(TL_SHA256);
+	*ret_n = tl_hash_size(hash);
 	return 0;
 }
 
@@ -142,24 +144,32 @@ static bool is_record_measured(const struct verify_request *request)
 }
 
 static int subject_judge(struct verify *v, struct subject *s, struct ak_anchors *anchors,
-			 struct tl_error *err)
+			 const struct tdx_rules *tdx, struct tl_error *err)
 {
 	/* The socket's evidence has the record for who asks; PCR 15 is quoted in any case. */
 	const struct evidence_rules rules = { .anchors = anchors,
 					      .images = &v->expect.images,
+					      .tdx = tdx,
 					      .is_record_apart = s->is_of_socket };
 	auto_checked_evidence struct checked_evidence ev = { 0 };
+	const struct verify_request *request = s->socket.request;
 	const uint8_t *nonce;
 	size_t nonce_n;
 	int r = nonce_find(s, &v->refusals, &nonce, &nonce_n, err);
 
 	if (r < 0)
 		return r;
-	evidence_check(&rules, s->socket.request, nonce, nonce_n, "", tl_clock_real_s(), &ev,
-		       &v->refusals);
+	if (request->has_tdx && !tdx)
+		return tl_fail(err, TL_E_VERIFY_UNSUPPORTED, EINVAL,
+			       "evidence of TDX is judged with --tdx-root only");
+	v->is_td = request->has_tdx && !request->banks_n;
+	evidence_check(&rules, request, nonce, nonce_n, "", tl_clock_real_s(), &ev, &v->refusals);
 	v->claims = claims_of(&ev);
-	v->is_record_missing = !ev.record && is_record_measured(s->socket.request);
-	verify_expect_registers(&v->expect, s->socket.request, &v->refusals);
+	v->is_record_missing = !ev.record && is_record_measured(request);
+	if (request->banks_n)
+		verify_expect_registers(&v->expect, request, &v->refusals);
+	if (ev.tdx.is_checked)
+		verify_expect_rtmr(&v->expect, ev.tdx.td.rtmr[3], &v->refusals);
 	if (!verify_expect_record(&v->expect, json_object_get(v->claims, "submods"), &v->refusals))
 		v->is_record_missing = true;
 	if (v->claims)
@@ -173,6 +183,7 @@ static int subject_judge(struct verify *v, struct subject *s, struct ak_anchors 
 int verify_evidence(struct verify *v, struct tl_error *err)
 {
 	auto_ak_anchors struct ak_anchors *anchors = ak_anchors_new();
+	auto_tdx_rules struct tdx_rules *tdx = NULL;
 	auto_subject struct subject s = { 0 };
 	auto_buf struct tl_buf text = { 0 };
 	int r;
@@ -181,10 +192,12 @@ int verify_evidence(struct verify *v, struct tl_error *err)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for roots");
 	r = nonce_read(v->nonce_hex, &s.challenge, err);
 	if (r == 0)
-		r = anchors_read(v, anchors, err);
+		r = v->ak_roots ? anchors_read(v, anchors, err) : 0;
+	if (r == 0)
+		r = tdx_rules_load(&v->tdx, tl_clock_real_s(), &tdx, err);
 	if (r == 0)
 		r = verify_file_read(v->evidence_path, REQUEST_BODY_MAX, &text, err);
 	if (r == 0)
 		r = subject_read(&text, &s, err);
-	return r < 0 ? r : subject_judge(v, &s, anchors, err);
+	return r < 0 ? r : subject_judge(v, &s, anchors, tdx, err);
 }

@@ -178,6 +178,18 @@ void verify_expect_registers(const struct verify_expect *e, const struct verify_
 	register_compare(e, request, "pcr15", TL_RECORD_PCR, refusals);
 }
 
+void verify_expect_rtmr(const struct verify_expect *e, const uint8_t *rtmr3,
+			struct refusals *refusals)
+{
+	const char *expected = json_string_value(json_object_get(e->prediction, "rtmr3"));
+	char hex[2 * TDX_REGISTER_BYTES + 1];
+
+	tl_hex_encode(rtmr3, TDX_REGISTER_BYTES, hex);
+	if (expected && strcmp(expected, hex) != 0)
+		refuse(refusals, TL_E_VERIFY_EXPECTED, "RTMR 3: expected %.96s, found %.96s",
+		       expected, hex);
+}
+
 /* Members of the record that hold others are compared by those. */
 static void record_compare(json_t *expected, json_t *found, bool is_open, struct refusals *refusals)
 {

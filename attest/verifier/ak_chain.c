@@ -15,10 +15,8 @@
 #include <teelaunch/digest.h>
 #include <teelaunch/encoding.h>
 
+#include "cert_path.h"
 #include "gce_instance.h"
-
-#define SECURITY_LEVEL 2 /* OpenSSL's: 112 bits; no SHA-1 signatures, RSA from 2048 bits */
-#define PEM_CERTS_MAX  64
 
 struct anchor {
 	char name[AK_TEXT_MAX];
@@ -30,22 +28,6 @@ struct ak_anchors {
 	size_t n;
 	STACK_OF(X509) * intermediates;
 };
-
-static void x509_freep(X509 **x)
-{
-	X509_free(*x);
-}
-static void x509_stack_freep(STACK_OF(X509) * *s)
-{
-	sk_X509_pop_free(*s, X509_free);
-}
-static void bio_freep(BIO **b)
-{
-	BIO_free(*b);
-}
-#define auto_x509       __attribute__((cleanup(x509_freep)))
-#define auto_x509_stack __attribute__((cleanup(x509_stack_freep)))
-#define auto_bio        __attribute__((cleanup(bio_freep)))
 
 void ak_identity_done(struct ak_identity *id)
 {
@@ -93,31 +75,6 @@ static struct anchor *anchor_get(struct ak_anchors *a, const char *name)
 	return &a->items[a->n++];
 }
 
-/* All certificates of a PEM text, at least one. */
-static int pem_read(const char *pem, size_t n, STACK_OF(X509) * ret, struct tl_error *err)
-{
-	auto_bio BIO *bio = BIO_new_mem_buf(pem, (int)n);
-	X509 *x;
-
-	if (!bio || n > INT32_MAX)
-		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for certificates");
-	while ((x = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
-		if (sk_X509_num(ret) >= PEM_CERTS_MAX || sk_X509_push(ret, x) <= 0) {
-			X509_free(x);
-			return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL,
-				       "more than %d certificates in one PEM text", PEM_CERTS_MAX);
-		}
-	}
-	if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE || !sk_X509_num(ret)) {
-		ERR_clear_error();
-		return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL,
-			       "%d good certificates, then text that is no PEM certificate",
-			       sk_X509_num(ret));
-	}
-	ERR_clear_error();
-	return 0;
-}
-
 static bool name_is_plain(const char *name)
 {
 	size_t n =
@@ -139,7 +96,7 @@ int ak_anchors_add(struct ak_anchors *a, const char *name, const char *pem, size
 		return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL,
 			       "'%s' can't name a root set; use letters, digits, '.', '_' and '-'",
 			       name);
-	r = pem_read(pem, n, certs, err);
+	r = cert_pem_read(pem, n, certs, err);
 	if (r < 0)
 		return r;
 	anchor = anchor_get(a, name);
@@ -156,21 +113,7 @@ int ak_anchors_add(struct ak_anchors *a, const char *name, const char *pem, size
 int ak_anchors_add_intermediates(struct ak_anchors *a, const char *pem, size_t n,
 				 struct tl_error *err)
 {
-	return pem_read(pem, n, a->intermediates, err);
-}
-
-/* DER with nothing after it. */
-static X509 *der_read(const struct tl_buf *der)
-{
-	const unsigned char *p = der->data;
-	X509 *x = der->len_bytes ? d2i_X509(NULL, &p, (long)der->len_bytes) : NULL;
-
-	ERR_clear_error();
-	if (x && p != der->data + der->len_bytes) {
-		X509_free(x);
-		return NULL;
-	}
-	return x;
+	return cert_pem_read(pem, n, a->intermediates, err);
 }
 
 static bool key_is_accepted(EVP_PKEY *key)
@@ -208,7 +151,7 @@ static int untrusted_collect(const struct ak_anchors *a, const struct tl_buf *ch
 			     STACK_OF(X509) * ret, struct tl_error *err)
 {
 	for (size_t i = 0; i < chain_n; i++) {
-		X509 *x = der_read(&chain[i]);
+		X509 *x = cert_der_read(chain[i].data, chain[i].len_bytes);
 
 		if (!x)
 			return tl_fail(err, TL_E_VERIFY_AK_CERT, EACCES,
@@ -228,31 +171,6 @@ static int untrusted_collect(const struct ak_anchors *a, const struct tl_buf *ch
 	return 0;
 }
 
-/* X509_V_OK or what was wrong, and at which depth. */
-static int path_check(X509_STORE *store, X509 *leaf, STACK_OF(X509) * untrusted, int64_t now_s,
-		      int *ret_depth)
-{
-	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-	int result = X509_V_ERR_OUT_OF_MEM;
-
-	*ret_depth = 0;
-	if (ctx && X509_STORE_CTX_init(ctx, store, leaf, untrusted) == 1) {
-		X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
-
-		X509_VERIFY_PARAM_set_time(param, (time_t)now_s);
-		X509_VERIFY_PARAM_set_depth(param, AK_CHAIN_DEPTH);
-		X509_VERIFY_PARAM_set_auth_level(param, SECURITY_LEVEL);
-		if (X509_verify_cert(ctx) == 1)
-			result = X509_V_OK;
-		else if (X509_STORE_CTX_get_error(ctx) != X509_V_OK)
-			result = X509_STORE_CTX_get_error(ctx);
-		*ret_depth = X509_STORE_CTX_get_error_depth(ctx);
-	}
-	X509_STORE_CTX_free(ctx);
-	ERR_clear_error();
-	return result;
-}
-
 static bool is_no_path(int result)
 {
 	return result == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY ||
@@ -270,7 +188,8 @@ static int anchor_find(const struct ak_anchors *a, X509 *leaf, STACK_OF(X509) * 
 
 	for (size_t i = 0; i < a->n; i++) {
 		int depth;
-		int result = path_check(a->items[i].store, leaf, untrusted, now_s, &depth);
+		int result = cert_path_check(a->items[i].store, leaf, untrusted, now_s,
+					     AK_CHAIN_DEPTH, 0, NULL, &depth);
 
 		if (result == X509_V_OK) {
 			*ret_name = a->items[i].name;
@@ -307,7 +226,7 @@ int ak_chain_verify(const struct ak_anchors *a, const struct tl_buf *cert,
 		    const struct tl_buf *chain, size_t chain_n, int64_t now_s,
 		    struct ak_identity *ret, struct tl_error *err)
 {
-	auto_x509 X509 *leaf = der_read(cert);
+	auto_x509 X509 *leaf = cert_der_read(cert->data, cert->len_bytes);
 	auto_x509_stack STACK_OF(X509) *untrusted = sk_X509_new_null();
 	auto_ak_identity struct ak_identity id = { 0 };
 	const char *name = NULL;

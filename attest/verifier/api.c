@@ -226,7 +226,7 @@ static void decision_report(const struct verification *v)
 		.is_accepted = v->refusals.n == 0,
 		.codes = codes,
 		.reason = v->refusals.n ? v->refusals.items[0].msg : "",
-		.anchor = ev->ak.anchor,
+		.anchor = claims_hwmodel(ev),
 		.instance = ev->ak.instance.name,
 		.image = ev->launch.image_digest ? ev->launch.image_digest : "",
 		.machine_image = ev->image ? ev->image->version : "",
@@ -257,6 +257,10 @@ static int challenge_check(const struct api *api, const struct api_request *req,
 	if (body->challenge && strcmp(body->challenge, name) != 0)
 		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
 			       "'challenge' is not the challenge of the path");
+	if (body->has_tdx && !api->rules.tdx)
+		return tl_fail(err, TL_E_VERIFY_UNSUPPORTED, EINVAL,
+			       "'tdCcel' is not checked by this verifier (--tdx-root); send TPM "
+			       "evidence");
 	if (body->token.is_pki && !api->pki)
 		return tl_fail(err, TL_E_VERIFY_UNSUPPORTED, EINVAL,
 			       "this verifier has no certificate for PKI tokens (--pki-key, "
@@ -280,6 +284,9 @@ static int verify(const struct api *api, const struct api_request *req, const st
 	(void)snprintf(v.name, sizeof(v.name), "projects/%s/locations/%s/challenges/%s",
 		       res->project, res->location, res->challenge);
 	v.made.has_images = api->rules.images && api->rules.images->n;
+	v.made.has_tpm = v.body && v.body->banks_n;
+	v.made.has_tdx = v.body && v.body->has_tdx;
+	v.made.has_tdx_tcb = v.made.has_tdx && api->rules.tdx && api->rules.tdx->has_tcb;
 	v.made.has_identity = api->rules.identity && v.body && v.body->id_tokens_n;
 	if (r == 0)
 		r = challenge_check(api, req, res, v.body, v.name, nonce, err);

@@ -8,15 +8,16 @@
 #include <teelaunch/cleanup.h>
 #include <teelaunch/cmdline.h>
 
-#define PCR_SECURE_BOOT   7
-#define PCR_GRUB_TEXT     8
-#define PCR_SHIM          14
-#define PCRS_BOOT         UINT32_C(0x3ff)
-#define CMDLINE_MAX       4096 /* Linux COMMAND_LINE_SIZE on x86 is 2,048 */
-#define PREFIX_CMDLINE    "kernel_cmdline: "
-#define PREFIX_COMMAND    "grub_cmd: "
-#define VARIABLE_HEAD     32 /* GUID, UnicodeNameLength, VariableDataLength */
-#define SECURE_BOOT_CHARS 10
+#define PCR_SECURE_BOOT         7
+#define PCR_GRUB_TEXT           8
+#define PCR_SHIM                14
+#define CC_REGISTER_SECURE_BOOT 1 /* RTMR 0 */
+#define PCRS_BOOT               UINT32_C(0x3ff)
+#define CMDLINE_MAX             4096 /* Linux COMMAND_LINE_SIZE on x86 is 2,048 */
+#define PREFIX_CMDLINE          "kernel_cmdline: "
+#define PREFIX_COMMAND          "grub_cmd: "
+#define VARIABLE_HEAD           32 /* GUID, UnicodeNameLength, VariableDataLength */
+#define SECURE_BOOT_CHARS       10
 
 /* EFI_GLOBAL_VARIABLE (UEFI 2.10, 3.3), little-endian, then the lengths of what follows. */
 static const uint8_t secure_boot_head[VARIABLE_HEAD - 8] = {
@@ -46,10 +47,19 @@ static const uint8_t secure_boot_head[VARIABLE_HEAD - 8] = {
 	0,
 };
 
+/* Where a log has Secure Boot's policy. */
+struct policy_register {
+	unsigned int index;
+	const char *name;
+	/* Other things are in it too, of which the log needn't have what was measured. */
+	bool has_others;
+};
+
 struct boot {
 	const struct firmware_log *log;
 	const uint16_t *banks;
 	size_t banks_n;
+	const struct policy_register *policy;
 	struct refusals *refusals;
 };
 
@@ -93,13 +103,19 @@ static bool secure_boot_value(const struct firmware_event *e, bool *ret)
 	return true;
 }
 
-/* What is wrong with an event of PCR 7 before the separator, or NULL. */
+/*
+ * What is wrong with an event before the separator, or NULL. Where other things are measured too,
+ * they come first: the firmware measures its policy right before the separator, SecureBoot first,
+ * so that a text that a host could have brought in can't stand in for the variable.
+ */
 static const char *policy_event_read(const struct boot *b, size_t i, bool *is_seen, bool *ret)
 {
 	const struct firmware_event *e = &b->log->events[i];
 
 	if (!digest_is_of(b, i, e->data, e->data_n))
-		return "an event whose data is not what was measured";
+		return b->policy->has_others && !*is_seen
+			       ? NULL
+			       : "an event whose data is not what was measured";
 	if (!is_secure_boot_variable(e))
 		return NULL;
 	if (*is_seen)
@@ -132,18 +148,20 @@ static void secure_boot_read(const struct boot *b, struct boot_claims *ret)
 		const struct firmware_event *e = &b->log->events[i];
 		const char *fault;
 
-		if (e->pcr != PCR_SECURE_BOOT || e->type == FIRMWARE_EV_NO_ACTION)
+		if (e->pcr != b->policy->index || e->type == FIRMWARE_EV_NO_ACTION)
 			continue;
 		fault = secure_boot_event_read(b, i, &is_closed, &is_seen, &ret->is_secure_boot);
 		if (fault) {
 			refuse(b->refusals, TL_E_VERIFY_BOOT_CLAIMS,
-			       "firmware log, byte %zu: PCR 7 has %s", e->offset, fault);
+			       "firmware log, byte %zu: %s has %s", e->offset, b->policy->name,
+			       fault);
 			return;
 		}
 	}
 	if (!is_closed)
 		refuse(b->refusals, TL_E_VERIFY_BOOT_CLAIMS,
-		       "firmware log: PCR 7 has no separator, so what is in it may be anybody's");
+		       "firmware log: %s has no separator, so what is in it may be anybody's",
+		       b->policy->name);
 }
 
 static bool is_path(const char *text)
@@ -227,11 +245,24 @@ void boot_claims_read(const struct firmware_log *log, const uint16_t *banks, siz
 		secure_boot_read,
 		debug_read,
 	};
-	const struct boot b = { log, banks, banks_n, refusals };
+	static const struct policy_register policy = { PCR_SECURE_BOOT, "PCR 7", false };
+	const struct boot b = { log, banks, banks_n, &policy, refusals };
 	struct boot_claims claims = { 0 };
 
 	for (size_t i = 0; i < TL_ARRAY_SIZE(readers); i++)
 		readers[i](&b, &claims);
+	*ret = claims;
+}
+
+void boot_claims_read_cc(const struct firmware_log *log, struct boot_claims *ret,
+			 struct refusals *refusals)
+{
+	static const struct policy_register policy = { CC_REGISTER_SECURE_BOOT, "RTMR 0", true };
+	static const uint16_t banks[] = { TL_SHA384 };
+	const struct boot b = { log, banks, TL_ARRAY_SIZE(banks), &policy, refusals };
+	struct boot_claims claims = { 0 };
+
+	secure_boot_read(&b, &claims);
 	*ret = claims;
 }
 

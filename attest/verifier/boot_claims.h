@@ -37,6 +37,15 @@ void boot_claims_read(const struct firmware_log *log, const uint16_t *banks, siz
 		      struct boot_claims *ret, struct refusals *refusals);
 
 /**
+ * The same from the log of a TD's RTMRs (CCEL), in SHA-384. Secure Boot only: RTMR 2 has GRUB's
+ * texts and the files that GRUB read in one, and of a file the log has no text that was measured.
+ * So a log can call the true command line a file, and a command typed at GRUB's prompt the command
+ * line. Debug or production is known only by reference values: tdx_reference.h.
+ */
+void boot_claims_read_cc(const struct firmware_log *log, struct boot_claims *ret,
+			 struct refusals *refusals);
+
+/**
  * PCRs 0 to 9 of each quoted bank must be what the log leads to, also those without any event;
  * PCR 14 (shim) too, if the log has events of it. PCRs 10 (IMA), 11, 12 and 15 may be extended by
  * what runs later and carry no claim. Refusals: TL_E_VERIFY_FIRMWARE_REPLAY.

@@ -5,46 +5,61 @@
 
 #include <teelaunch/cleanup.h>
 
-#define CODES_MAX 5
+#define CODES_MAX       5
+#define CHECK_TDX_QUOTE "tdx_quote"
 
 struct check {
 	const char *name;
 	enum tl_code codes[CODES_MAX]; /* ends with TL_OK */
 	const char *needs;             /* an earlier one, or NULL */
+	enum {
+		ALWAYS,
+		FOR_QUOTES, /* whichever there are; a TD's must be readable */
+		FOR_TPM,
+		FOR_TDX,
+		FOR_TDX_TCB,
+		FOR_IMAGES,
+		FOR_TDX_IMAGES,
+		FOR_IDENTITY
+	} made;
 };
-
-#define CHECK_IMAGE     "image"
-#define CHECK_IMAGE_LOG "image_log"
-#define CHECK_IDENTITY  "identity"
 
 static const struct check checks[] = {
 	{ "request",
 	  { TL_E_VERIFY_REQUEST, TL_E_VERIFY_UNSUPPORTED, TL_E_VERIFY_TOO_LARGE,
 	    TL_E_VERIFY_TOKEN_OPTIONS },
-	  NULL },
+	  NULL,
+	  ALWAYS },
 	{ "challenge",
 	  { TL_E_VERIFY_CHALLENGE_FORGED, TL_E_VERIFY_CHALLENGE_EXPIRED,
 	    TL_E_VERIFY_CHALLENGE_USED },
-	  "request" },
-	{ "ak_certificate", { TL_E_VERIFY_AK_CERT }, "challenge" },
-	{ "ak_chain", { TL_E_VERIFY_AK_CHAIN }, "ak_certificate" },
-	{ "instance", { TL_E_VERIFY_INSTANCE }, "ak_chain" },
-	{ "banks", { TL_E_VERIFY_BANKS }, "challenge" },
-	{ "quote", { TL_E_VERIFY_QUOTE }, "challenge" },
-	{ "nonce", { TL_E_VERIFY_NONCE }, "quote" },
-	{ "signature", { TL_E_VERIFY_SIGNATURE }, "instance" },
-	{ "pcr_digest", { TL_E_VERIFY_PCR_DIGEST }, "quote" },
-	{ "firmware_log", { TL_E_VERIFY_FIRMWARE_LOG }, "challenge" },
-	{ "firmware_replay", { TL_E_VERIFY_FIRMWARE_REPLAY }, "firmware_log" },
-	{ "boot_claims", { TL_E_VERIFY_BOOT_CLAIMS }, "firmware_log" },
-	{ CHECK_IMAGE_LOG, { TL_E_VERIFY_IMAGE_LOG }, "firmware_log" },
-	{ CHECK_IMAGE, { TL_E_VERIFY_IMAGE }, CHECK_IMAGE_LOG },
-	{ "launch_log", { TL_E_VERIFY_LAUNCH_LOG }, "challenge" },
-	{ "launch_replay", { TL_E_VERIFY_LAUNCH_REPLAY }, "launch_log" },
-	{ "launch_events", { TL_E_VERIFY_LAUNCH_EVENTS }, "launch_log" },
-	{ "record_log", { TL_E_VERIFY_RECORD_LOG }, "challenge" },
-	{ "record", { TL_E_VERIFY_RECORD }, "record_log" },
-	{ CHECK_IDENTITY, { TL_E_VERIFY_IDENTITY }, "challenge" },
+	  "request",
+	  ALWAYS },
+	{ "ak_certificate", { TL_E_VERIFY_AK_CERT }, "challenge", ALWAYS },
+	{ "ak_chain", { TL_E_VERIFY_AK_CHAIN }, "ak_certificate", ALWAYS },
+	{ "instance", { TL_E_VERIFY_INSTANCE }, "ak_chain", ALWAYS },
+	{ "banks", { TL_E_VERIFY_BANKS }, "challenge", FOR_TPM },
+	{ "quote", { TL_E_VERIFY_QUOTE }, "challenge", FOR_TPM },
+	{ CHECK_TDX_QUOTE, { TL_E_VERIFY_TDX_QUOTE }, "challenge", FOR_TDX },
+	{ "nonce", { TL_E_VERIFY_NONCE }, "quote", FOR_QUOTES },
+	{ "signature", { TL_E_VERIFY_SIGNATURE }, "instance", FOR_TPM },
+	{ "pcr_digest", { TL_E_VERIFY_PCR_DIGEST }, "quote", FOR_TPM },
+	{ "tdx_chain", { TL_E_VERIFY_TDX_CHAIN }, CHECK_TDX_QUOTE, FOR_TDX },
+	{ "tdx_signature", { TL_E_VERIFY_TDX_SIGNATURE }, "tdx_chain", FOR_TDX },
+	{ "tdx_td", { TL_E_VERIFY_TDX_TD }, CHECK_TDX_QUOTE, FOR_TDX },
+	{ "tdx_tcb", { TL_E_VERIFY_TDX_TCB }, "tdx_chain", FOR_TDX_TCB },
+	{ "firmware_log", { TL_E_VERIFY_FIRMWARE_LOG }, "challenge", FOR_QUOTES },
+	{ "firmware_replay", { TL_E_VERIFY_FIRMWARE_REPLAY }, "firmware_log", FOR_QUOTES },
+	{ "boot_claims", { TL_E_VERIFY_BOOT_CLAIMS }, "firmware_log", FOR_QUOTES },
+	{ "image_log", { TL_E_VERIFY_IMAGE_LOG }, "firmware_log", FOR_IMAGES },
+	{ "image", { TL_E_VERIFY_IMAGE }, "image_log", FOR_IMAGES },
+	{ "tdx_image", { TL_E_VERIFY_TDX_IMAGE }, CHECK_TDX_QUOTE, FOR_TDX_IMAGES },
+	{ "launch_log", { TL_E_VERIFY_LAUNCH_LOG }, "challenge", FOR_QUOTES },
+	{ "launch_replay", { TL_E_VERIFY_LAUNCH_REPLAY }, "launch_log", FOR_QUOTES },
+	{ "launch_events", { TL_E_VERIFY_LAUNCH_EVENTS }, "launch_log", FOR_QUOTES },
+	{ "record_log", { TL_E_VERIFY_RECORD_LOG }, "challenge", FOR_TPM },
+	{ "record", { TL_E_VERIFY_RECORD }, "record_log", FOR_TPM },
+	{ "identity", { TL_E_VERIFY_IDENTITY }, "challenge", FOR_IDENTITY },
 };
 #define CHECKS_N TL_ARRAY_SIZE(checks)
 
@@ -85,16 +100,49 @@ static json_t *codes_json(const struct refusals *r, const char *name)
 
 static bool is_made(const struct check *c, const struct checks_made *made)
 {
-	if (strcmp(c->name, CHECK_IMAGE) == 0 || strcmp(c->name, CHECK_IMAGE_LOG) == 0)
-		return made->has_images;
-	return strcmp(c->name, CHECK_IDENTITY) != 0 || made->has_identity;
+	switch (c->made) {
+	case ALWAYS:
+	case FOR_QUOTES:
+		return true;
+	case FOR_TPM:
+		return made->has_tpm;
+	case FOR_TDX:
+		return made->has_tdx;
+	case FOR_TDX_TCB:
+		return made->has_tdx_tcb;
+	case FOR_IMAGES:
+		return made->has_images && made->has_tpm;
+	case FOR_TDX_IMAGES:
+		return made->has_images && made->has_tdx;
+	case FOR_IDENTITY:
+		return made->has_identity;
+	}
+	return false;
 }
 
-static bool is_possible(const struct check *c, const enum outcome *outcomes)
+static size_t check_find(const char *name)
 {
-	for (size_t i = 0; c->needs && i < CHECKS_N; i++)
-		if (strcmp(checks[i].name, c->needs) == 0)
+	size_t i = 0;
+
+	while (strcmp(checks[i].name, name) != 0)
+		i++;
+	return i;
+}
+
+/* Behind a check that nobody wanted made is the one that it rests on itself. */
+static bool is_possible(const struct check *c, const struct checks_made *made,
+			const enum outcome *outcomes)
+{
+	if (c->made == FOR_QUOTES && made->has_tdx &&
+	    outcomes[check_find(CHECK_TDX_QUOTE)] != PASSED)
+		return false;
+	for (const char *needs = c->needs; needs;) {
+		size_t i = check_find(needs);
+
+		if (is_made(&checks[i], made))
 			return outcomes[i] == PASSED;
+		needs = checks[i].needs;
+	}
 	return true;
 }
 
@@ -121,7 +169,7 @@ json_t *checks_json(const struct refusals *r, const struct checks_made *made)
 			outcomes[i] = FAILED;
 		else
 			outcomes[i] = is_whole && is_made(&checks[i], made) &&
-						      is_possible(&checks[i], outcomes)
+						      is_possible(&checks[i], made, outcomes)
 					      ? PASSED
 					      : SKIPPED;
 		bad |= check_append(list, checks[i].name, outcomes[i], codes);

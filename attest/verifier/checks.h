@@ -13,6 +13,9 @@
 /* What this verifier and this request make a check of. */
 struct checks_made {
 	bool has_images;   /* reference values are given */
+	bool has_tpm;      /* a TPM's quotes were sent */
+	bool has_tdx;      /* a TD's quote was sent */
+	bool has_tdx_tcb;  /* Intel's statements on TCBs are given */
 	bool has_identity; /* keys for identity tokens are given, and such tokens were sent */
 };
 

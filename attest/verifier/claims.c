@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include <teelaunch/cleanup.h>
+#include <teelaunch/encoding.h>
 
 #include "claims_aws.h"
 
@@ -114,6 +115,41 @@ static json_t *record_json(const json_t *record)
 	return NULL;
 }
 
+static json_t *hex_json(const uint8_t *bytes, size_t n)
+{
+	char hex[2 * TDX_REGISTER_BYTES + 1];
+
+	tl_hex_encode(bytes, n, hex);
+	return json_string(hex);
+}
+
+static json_t *tcb_json(const struct tdx_claims *t)
+{
+	if (!t->has_tcb)
+		return json_pack("{s:b}", "known", 0);
+	return json_pack("{s:b, s:s, s:s, s:s, s:s}", "known", 1, "status",
+			 tdx_tcb_status_name(t->platform), "date", t->tcb_date, "module_status",
+			 tdx_tcb_status_name(t->module), "qe_status", tdx_tcb_status_name(t->qe));
+}
+
+static json_t *tdx_json(const struct tdx_claims *t)
+{
+	json_t *c = json_object();
+	int r = 0;
+
+	put(c, "mrtd", hex_json(t->td.mrtd, TDX_REGISTER_BYTES), &r);
+	put(c, "rtmr0", hex_json(t->td.rtmr[0], TDX_REGISTER_BYTES), &r);
+	put(c, "rtmr1", hex_json(t->td.rtmr[1], TDX_REGISTER_BYTES), &r);
+	put(c, "rtmr2", hex_json(t->td.rtmr[2], TDX_REGISTER_BYTES), &r);
+	put(c, "tcb", tcb_json(t), &r);
+	put(c, "revocation_checked", json_boolean(t->is_revocation_checked), &r);
+	put(c, "ak_quoted", json_boolean(t->is_ak_quoted), &r);
+	if (r == 0)
+		return c;
+	json_decref(c);
+	return NULL;
+}
+
 json_t *claims_submods(const struct checked_evidence *ev)
 {
 	json_t *s = json_object();
@@ -127,6 +163,8 @@ json_t *claims_submods(const struct checked_evidence *ev)
 	put(s, "launch_record", record_json(ev->record), &r);
 	if (ev->ak.has_instance)
 		put(s, "gce", gce_json(&ev->ak.instance), &r);
+	if (ev->tdx.is_checked)
+		put(s, "tdx", tdx_json(&ev->tdx), &r);
 	if (r == 0)
 		return s;
 	json_decref(s);
@@ -155,6 +193,13 @@ const char *claims_dbgstat(const struct checked_evidence *ev)
 	return ev->boot.is_debug_disabled ? "disabled-since-boot" : "enabled";
 }
 
+const char *claims_hwmodel(const struct checked_evidence *ev)
+{
+	if (!ev->tdx.is_checked)
+		return ev->ak.anchor;
+	return ev->ak.has_instance ? CLAIMS_HWMODEL_GCP_TDX : CLAIMS_HWMODEL_TDX;
+}
+
 static void put_evidence(json_t *c, const struct claims_options *opt,
 			 const struct checked_evidence *ev, int *r)
 {
@@ -164,7 +209,7 @@ static void put_evidence(json_t *c, const struct claims_options *opt,
 	put(c, "secboot", json_boolean(ev->boot.is_secure_boot), r);
 	if (ev->ak.has_instance)
 		put(c, "oemid", json_integer(CLAIMS_OEMID_GOOGLE), r);
-	put(c, "hwmodel", json_string(ev->ak.anchor), r);
+	put(c, "hwmodel", json_string(claims_hwmodel(ev)), r);
 	put(c, "swname", json_string(opt->swname), r);
 	put(c, "swversion", version ? json_pack("[s]", version) : json_array(), r);
 	put(c, "dbgstat", json_string(claims_dbgstat(ev)), r);

@@ -58,7 +58,7 @@ int claims_aws_build(const struct claims_options *opt, const struct tl_strv *key
 		const char *name;
 		const char *value;
 	} rows[] = {
-		{ "hwmodel", ev->ak.anchor },
+		{ "hwmodel", claims_hwmodel(ev) },
 		{ "swname", opt->swname },
 		{ "swversion", ev->image ? ev->image->version : opt->swversion },
 		{ "dbgstat", claims_dbgstat(ev) },

@@ -3,6 +3,8 @@
 
 #include <teelaunch/cleanup.h>
 
+#include "tdx_reference.h"
+
 void checked_evidence_done(struct checked_evidence *e)
 {
 	ak_identity_done(&e->ak);
@@ -37,6 +39,58 @@ static void firmware_check(const struct evidence_rules *rules, const struct veri
 	ret->boot.is_debug_disabled = ret->image && ret->image->is_hardened;
 }
 
+/* All that a TPM says. */
+static void tpm_check(const struct evidence_rules *rules, const struct verify_request *req,
+		      const uint8_t *nonce, size_t nonce_n, struct checked_evidence *ret,
+		      struct refusals *refusals)
+{
+	quotes_check(req, nonce, nonce_n, ret->ak.key, refusals);
+	firmware_check(rules, req, ret, refusals);
+	launch_log_check(req, &ret->launch, refusals);
+	if (!rules->is_record_apart || req->record_log.len_bytes)
+		record_check(req, &ret->record, refusals);
+}
+
+/* What a TD says of its boot, beside what a TPM said before, if there was one. */
+static void td_boot_join(const struct evidence_rules *rules, const struct boot_claims *boot,
+			 bool has_tpm, struct checked_evidence *ret, struct refusals *refusals)
+{
+	const struct image_reference *image = NULL;
+
+	ret->boot.is_secure_boot = boot->is_secure_boot && (!has_tpm || ret->boot.is_secure_boot);
+	if (!rules->images || rules->images->n == 0)
+		return;
+	tdx_image_check(rules->images, &ret->tdx.td, &image, refusals);
+	if (has_tpm && image && ret->image && image != ret->image)
+		refuse(refusals, TL_E_VERIFY_TDX_IMAGE,
+		       "the TD booted image '%.48s %.24s', the TPM says '%.48s %.24s'", image->name,
+		       image->version, ret->image->name, ret->image->version);
+	ret->image = image;
+	ret->boot.is_debug_disabled = image && image->is_hardened;
+}
+
+static void td_check(const struct evidence_rules *rules, const struct verify_request *req,
+		     const uint8_t *nonce, size_t nonce_n, int64_t now_s,
+		     struct checked_evidence *ret, struct refusals *refusals)
+{
+	auto_launch_claims struct launch_claims launch = { 0 };
+	struct boot_claims boot = { 0 };
+	bool has_tpm = req->banks_n > 0;
+
+	tdx_evidence_check(rules->tdx, req, nonce, nonce_n, now_s, &ret->tdx, &boot, &launch,
+			   refusals);
+	if (!ret->tdx.is_checked)
+		return;
+	ret->tdx.is_ak_quoted = has_tpm;
+	td_boot_join(rules, &boot, has_tpm, ret, refusals);
+	if (has_tpm) {
+		launch_logs_compare(&req->launch_log, &req->tdx.launch_log, refusals);
+	} else {
+		ret->launch = launch;
+		launch = (struct launch_claims){ 0 };
+	}
+}
+
 static void identities_check(const struct identity_keys *keys, const struct verify_request *req,
 			     const char *audience, int64_t now_s, struct checked_evidence *ret,
 			     struct refusals *refusals)
@@ -58,18 +112,18 @@ void evidence_check(const struct evidence_rules *rules, const struct verify_requ
 {
 	struct tl_error err = { 0 };
 
-	if (ak_chain_verify(rules->anchors, &req->ak_cert, req->chain, req->chain_n, now_s,
+	if ((req->banks_n || req->ak_cert.len_bytes) &&
+	    ak_chain_verify(rules->anchors, &req->ak_cert, req->chain, req->chain_n, now_s,
 			    &ret->ak, &err) < 0)
 		refuse_error(refusals, &err);
-	quotes_check(req, nonce, nonce_n, ret->ak.key, refusals);
-	firmware_check(rules, req, ret, refusals);
-	launch_log_check(req, &ret->launch, refusals);
+	if (req->banks_n)
+		tpm_check(rules, req, nonce, nonce_n, ret, refusals);
+	if (req->has_tdx)
+		td_check(rules, req, nonce, nonce_n, now_s, ret, refusals);
 	if (ret->launch.image_digest &&
 	    image_signatures_check(&req->signatures, ret->launch.image_digest, &ret->signatures) <
 		    0)
 		refuse(refusals, TL_E_NO_MEMORY, "memory for image signatures");
-	if (!rules->is_record_apart || req->record_log.len_bytes)
-		record_check(req, &ret->record, refusals);
 	if (rules->identity)
 		identities_check(rules->identity, req, audience, now_s, ret, refusals);
 }

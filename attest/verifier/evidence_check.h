@@ -20,12 +20,14 @@
 #include "record_check.h"
 #include "refusals.h"
 #include "request.h"
+#include "tdx_check.h"
 
 /* What the evidence is held against; borrowed. */
 struct evidence_rules {
 	const struct ak_anchors *anchors;
 	const struct identity_keys *identity;  /* NULL: identity tokens are not looked at */
 	const struct image_references *images; /* none: which image booted isn't judged */
+	const struct tdx_rules *tdx; /* NULL: requests with TDX evidence are refused before */
 	/* Evidence of a form that has the launch record for who asks (VmAttestation): without one,
 	 * PCR 15 says nothing, and neither do the claims. */
 	bool is_record_apart;
@@ -37,6 +39,7 @@ struct checked_evidence {
 	struct boot_claims boot;
 	const struct image_reference *image; /* borrowed from the rules; NULL: not judged */
 	struct launch_claims launch;
+	struct tdx_claims tdx;
 	struct checked_signatures signatures; /* of the measured image; others are dropped */
 	json_t *record;                       /* the launch record; NULL: there is none */
 	struct tl_strv service_accounts;      /* empty without identity rules */
@@ -45,6 +48,10 @@ void checked_evidence_done(struct checked_evidence *e);
 #define auto_checked_evidence __attribute__((cleanup(checked_evidence_done)))
 
 /**
+ * A TPM's quotes, a TD's quote, or both: then both must be good and tell of one launch of one
+ * image, and the weaker of two claims counts. Of evidence without the AK's certificate (the token
+ * socket's of a TD) nobody knows the machine.
+ *
  * @nonce     that the quotes must carry
  * @audience  that identity tokens must be for: the challenge's name
  * @ret       owned by the caller in any case; means something only if nothing was refused

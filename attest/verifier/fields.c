@@ -130,5 +130,5 @@ int unsupported_parse(const json_t *value, const char *path, void *ctx, struct t
 	(void)value;
 	(void)ctx;
 	return tl_fail(err, TL_E_VERIFY_UNSUPPORTED, EINVAL,
-		       "'%s' is not checked by this verifier; send TPM evidence only", path);
+		       "'%s' is not checked by this verifier; send TPM or TDX evidence", path);
 }

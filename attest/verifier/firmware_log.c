@@ -8,40 +8,12 @@
 #include <teelaunch/cleanup.h>
 #include <teelaunch/event_log.h>
 
+#include "le_reader.h"
+
 #define SPEC_ID_SIGNATURE "Spec ID Event03" /* 16 bytes with the NUL */
 #define LOCALITY_MAGIC    "StartupLocality"
 #define MAGIC_BYTES       16
 #define LEGACY_DIGEST     20
-
-/* Little-endian reading that can't leave the buffer: after a short read everything reads as 0. */
-struct reader {
-	const uint8_t *data;
-	size_t n;
-	size_t at;
-	bool is_short;
-};
-
-static const uint8_t *read_bytes(struct reader *r, size_t n)
-{
-	const uint8_t *p = r->data + r->at;
-
-	if (r->is_short || n > r->n - r->at) {
-		r->is_short = true;
-		return NULL;
-	}
-	r->at += n;
-	return p;
-}
-
-static uint32_t read_le(struct reader *r, size_t n)
-{
-	const uint8_t *p = read_bytes(r, n);
-	uint32_t v = 0;
-
-	for (size_t i = n; p && i > 0; i--)
-		v = v << 8 | p[i - 1];
-	return v;
-}
 
 static int fail_at(size_t offset, const char *what, struct tl_error *err)
 {
@@ -49,20 +21,20 @@ static int fail_at(size_t offset, const char *what, struct tl_error *err)
 		       what);
 }
 
-static const char *spec_id_read(struct reader *r, struct firmware_log *log)
+static const char *spec_id_read(struct le_reader *r, struct firmware_log *log)
 {
-	const uint8_t *magic = read_bytes(r, MAGIC_BYTES);
+	const uint8_t *magic = le_read_bytes(r, MAGIC_BYTES);
 	uint32_t n;
 
 	if (!magic || memcmp(magic, SPEC_ID_SIGNATURE, MAGIC_BYTES) != 0)
 		return "no 'Spec ID Event03' header; only the crypto-agile format is read";
-	(void)read_bytes(r, 4 + 4); /* platform class, versions, uintn size */
-	n = read_le(r, 4);
+	(void)le_read_bytes(r, 4 + 4); /* platform class, versions, uintn size */
+	n = le_read(r, 4);
 	if (n == 0 || n > FIRMWARE_BANKS_MAX)
 		return "number of algorithms is not within 1 to 8";
 	for (uint32_t i = 0; i < n; i++) {
-		uint16_t hash = (uint16_t)read_le(r, 2);
-		uint16_t size = (uint16_t)read_le(r, 2);
+		uint16_t hash = (uint16_t)le_read(r, 2);
+		uint16_t size = (uint16_t)le_read(r, 2);
 
 		if (r->is_short)
 			break;
@@ -75,39 +47,40 @@ static const char *spec_id_read(struct reader *r, struct firmware_log *log)
 		log->banks[log->banks_n].hash = hash;
 		log->banks[log->banks_n++].size_bytes = size;
 	}
-	(void)read_bytes(r, read_le(r, 1)); /* vendor information */
+	(void)le_read_bytes(r, le_read(r, 1)); /* vendor information */
 	if (r->is_short || r->at != r->n)
 		return "the Spec ID header's size doesn't fit its content";
 	return NULL;
 }
 
-static int header_read(struct reader *r, struct firmware_log *log, struct tl_error *err)
+static int header_read(struct le_reader *r, struct firmware_log *log, struct tl_error *err)
 {
-	uint32_t pcr = read_le(r, 4), type = read_le(r, 4), size;
-	struct reader sub = { 0 };
+	uint32_t pcr = le_read(r, 4), type = le_read(r, 4), size;
+	struct le_reader sub = { 0 };
 	const char *fault;
 
-	(void)read_bytes(r, LEGACY_DIGEST);
-	size = read_le(r, 4);
+	(void)le_read_bytes(r, LEGACY_DIGEST);
+	size = le_read(r, 4);
 	sub.n = size;
-	sub.data = read_bytes(r, size);
+	sub.data = le_read_bytes(r, size);
 	if (r->is_short)
 		return fail_at(0, "the first event is cut off", err);
-	if (pcr != 0 || type != FIRMWARE_EV_NO_ACTION)
+	/* A log of measurement registers (CCEL) gives the header one that exists: 1. */
+	if (pcr > 1 || type != FIRMWARE_EV_NO_ACTION)
 		return fail_at(0, "the first event is not the Spec ID header", err);
 	fault = spec_id_read(&sub, log);
 	return fault ? fail_at(0, fault, err) : 0;
 }
 
-static const char *digests_read(struct reader *r, const struct firmware_log *log,
+static const char *digests_read(struct le_reader *r, const struct firmware_log *log,
 				struct firmware_event *e)
 {
-	uint32_t n = read_le(r, 4);
+	uint32_t n = le_read(r, 4);
 
 	if (!r->is_short && n != log->banks_n)
 		return "an event doesn't have a digest for each algorithm of the header";
 	for (uint32_t i = 0; i < n && !r->is_short; i++) {
-		uint16_t hash = (uint16_t)read_le(r, 2);
+		uint16_t hash = (uint16_t)le_read(r, 2);
 		size_t k = 0;
 
 		while (k < log->banks_n && log->banks[k].hash != hash)
@@ -116,7 +89,7 @@ static const char *digests_read(struct reader *r, const struct firmware_log *log
 			return "a digest's algorithm is not in the header";
 		if (e->digests[k])
 			return "an event has two digests of one algorithm";
-		e->digests[k] = read_bytes(r, log->banks[k].size_bytes);
+		e->digests[k] = le_read_bytes(r, log->banks[k].size_bytes);
 	}
 	return NULL;
 }
@@ -135,18 +108,18 @@ static const char *locality_read(struct firmware_log *log, const struct firmware
 	return NULL;
 }
 
-static int event_read(struct reader *r, struct firmware_log *log, struct tl_error *err)
+static int event_read(struct le_reader *r, struct firmware_log *log, struct tl_error *err)
 {
 	struct firmware_event e = { .offset = r->at };
 	const char *fault;
 
-	e.pcr = read_le(r, 4);
-	e.type = read_le(r, 4);
+	e.pcr = le_read(r, 4);
+	e.type = le_read(r, 4);
 	fault = digests_read(r, log, &e);
 	if (fault)
 		return fail_at(e.offset, fault, err);
-	e.data_n = read_le(r, 4);
-	e.data = read_bytes(r, e.data_n);
+	e.data_n = le_read(r, 4);
+	e.data = le_read_bytes(r, e.data_n);
 	if (r->is_short)
 		return fail_at(e.offset, "an event is cut off", err);
 	if (e.type == FIRMWARE_EV_NO_ACTION)
@@ -164,7 +137,7 @@ static int event_read(struct reader *r, struct firmware_log *log, struct tl_erro
 int firmware_log_parse(const void *data, size_t n, struct firmware_log *ret, struct tl_error *err)
 {
 	auto_firmware_log struct firmware_log log = { 0 };
-	struct reader r = { .data = data, .n = n };
+	struct le_reader r = { .data = data, .n = n };
 	/* The smallest event: no digest, no data. */
 	size_t most = n / 16 < FIRMWARE_EVENTS_MAX ? n / 16 : FIRMWARE_EVENTS_MAX;
 	int rc = header_read(&r, &log, err);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The firmware's event log in the crypto-agile format (TCG PC Client Platform Firmware Profile
- * 1.05, 10.2: TCG_PCR_EVENT with a Spec ID header, then TCG_PCR_EVENT2). Hostile bytes. Pure.
+ * 1.05, 10.2: TCG_PCR_EVENT with a Spec ID header, then TCG_PCR_EVENT2). A confidential machine's
+ * log (CCEL: UEFI 2.10, 38.4.1, CC_EVENT) is the same with its measurement registers in the place
+ * of PCRs. Hostile bytes. Pure.
  */
 #pragma once
 

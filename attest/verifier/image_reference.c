@@ -15,6 +15,8 @@
 #include <teelaunch/json_scan.h>
 #include <teelaunch/str.h>
 
+#include "tdx_reference.h"
+
 #define ROOT_HASH_LEN 64
 #define PATH_MAX_LEN  64
 
@@ -277,6 +279,8 @@ static int document_read(const json_t *root, struct image_reference *ref, struct
 	if (r == 0)
 		r = pcrs_read(root, ref, err);
 	if (r == 0)
+		r = tdx_references_read(root, ref, err);
+	if (r == 0)
 		r = flavour_check(ref, err);
 	if (r == 0)
 		r = cmdline_check(ref, err);
@@ -323,5 +327,6 @@ void image_reference_done(struct image_reference *r)
 	for (size_t i = 0; i < r->n; i++)
 		free(r->events[i].name);
 	free(r->events);
+	free(r->tdx);
 	*r = (struct image_reference){ 0 };
 }

@@ -8,6 +8,8 @@
  *   - the root hash is in the command line, and the command line is what a PCR 11 event measures;
  *   - the events of PCRs 9, 11 and 12, where a firmware has none of its own, lead to `pcrs`.
  *
+ * The member "tdx" may be added to it (tdx_reference.h): the registers of TDs that boot the image.
+ *
  * Pure.
  */
 #pragma once
@@ -26,6 +28,9 @@
 #define IMAGE_REFERENCE_TEXT_MAX 128  /* name, version, ... end up in tokens */
 #define IMAGE_CMDLINE_MAX        4096 /* Linux COMMAND_LINE_SIZE on x86 is 2,048 */
 #define IMAGE_EVENTS_MAX         256
+#define IMAGE_TDX_MAX            64 /* firmware releases times shapes of machines */
+#define IMAGE_TDX_BYTES          48
+#define IMAGE_TDX_RTMRS          3  /* 0 to 2; 3 is the launch's */
 #define IMAGE_ALGORITHMS         3  /* sha1, sha256, sha384: all three in every list of digests */
 #define IMAGE_PCR_PROGRAMS       4  /* programs that the firmware started */
 #define IMAGE_PCR_KERNEL         9  /* what the kernel's EFI stub measures: command line, initrd */
@@ -45,6 +50,13 @@ struct image_event {
 	struct image_digests digests;
 };
 
+/* A TD that boots the image, SHA-384. */
+struct tdx_reference {
+	uint8_t mrtd[IMAGE_TDX_BYTES];
+	uint8_t rtmr[IMAGE_TDX_RTMRS][IMAGE_TDX_BYTES];
+	bool has_rtmr0; /* it has the machine's shape too: memory, disks, boot order */
+};
+
 struct image_reference {
 	char *name;
 	char *version;
@@ -58,6 +70,8 @@ struct image_reference {
 	size_t n;
 	uint32_t pcr_mask; /* of pcrs[] */
 	struct image_digests pcrs[PCRS_MAX];
+	struct tdx_reference *tdx; /* any of them will do; NULL: no TD is known to boot it */
+	size_t tdx_n;
 };
 
 /**

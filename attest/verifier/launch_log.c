@@ -202,44 +202,97 @@ static void events_read(const struct tl_cel *cel, struct launch_claims *claims,
 			       (int)rules[i].type);
 }
 
-static void replay_check(const struct tl_cel *cel, const struct bank_evidence *bank,
+/* A quoted register that the log must lead to. */
+struct launch_register {
+	const char *name; /* "PCR 13" */
+	uint16_t hash;
+	const uint8_t *value;
+};
+
+static void replay_check(const struct tl_cel *cel, const struct launch_register *reg,
 			 struct refusals *refusals)
 {
 	uint8_t value[TL_HASH_SIZE_MAX];
 	struct tl_error err = { 0 };
 
-	if (tl_cel_replay(cel, bank->hash, value, &err) < 0) {
+	if (tl_cel_replay(cel, reg->hash, value, &err) < 0) {
 		refuse(refusals, TL_E_VERIFY_LAUNCH_REPLAY, "launch log, bank %s: %s",
-		       tl_hash_name(bank->hash), err.msg);
-	} else if (memcmp(value, bank->pcrs.value[TL_CEL_PCR], tl_hash_size(bank->hash)) != 0) {
+		       tl_hash_name(reg->hash), err.msg);
+	} else if (memcmp(value, reg->value, tl_hash_size(reg->hash)) != 0) {
 		refuse(refusals, TL_E_VERIFY_LAUNCH_REPLAY,
-		       "the launch log doesn't lead to the quoted PCR 13 of bank %s",
-		       tl_hash_name(bank->hash));
-		refuse_bytes(refusals, bank->pcrs.value[TL_CEL_PCR], tl_hash_size(bank->hash),
-			     value, tl_hash_size(bank->hash));
+		       "the launch log doesn't lead to the quoted %s of bank %s", reg->name,
+		       tl_hash_name(reg->hash));
+		refuse_bytes(refusals, reg->value, tl_hash_size(reg->hash), value,
+			     tl_hash_size(reg->hash));
 	}
 }
 
-void launch_log_check(const struct verify_request *req, struct launch_claims *ret,
+static void log_check(const struct tl_buf *log, enum tl_cel_form form,
+		      const struct launch_register *registers, size_t n, struct launch_claims *ret,
 		      struct refusals *refusals)
 {
 	auto_cel struct tl_cel cel = { 0 };
 	struct tl_error err = { 0 };
 
-	if (tl_cel_decode(req->launch_log.data, req->launch_log.len_bytes, &cel, NULL, &err) < 0) {
+	if (tl_cel_decode(log->data, log->len_bytes, &cel, NULL, &err) < 0) {
 		refuse(refusals, TL_E_VERIFY_LAUNCH_LOG, "launch log: %s", err.msg);
 		return;
 	}
-	if (cel.n && cel.form != TL_CEL_TPM) {
-		refuse(refusals, TL_E_VERIFY_LAUNCH_LOG,
-		       "launch log: its records are for a TDX register, not for a TPM's PCR 13");
+	if (cel.n && cel.form != form) {
+		refuse(refusals, TL_E_VERIFY_LAUNCH_LOG, "launch log: its records are for %s",
+		       form == TL_CEL_TPM ? "a TDX register, not for a TPM's PCR 13"
+					  : "a TPM's PCR 13, not for a TDX register");
 		return;
 	}
-	for (size_t i = 0; i < req->banks_n; i++)
-		replay_check(&cel, &req->banks[i], refusals);
+	for (size_t i = 0; i < n; i++)
+		replay_check(&cel, &registers[i], refusals);
 	events_read(&cel, ret, refusals);
 	if (!ret->image_id)
 		ret->image_id = strdup("");
 	if (!ret->image_id)
 		refuse(refusals, TL_E_NO_MEMORY, "memory for claims");
+}
+
+void launch_log_check(const struct verify_request *req, struct launch_claims *ret,
+		      struct refusals *refusals)
+{
+	struct launch_register registers[REQUEST_BANKS_MAX];
+
+	for (size_t i = 0; i < req->banks_n; i++)
+		registers[i] = (struct launch_register){ "PCR 13", req->banks[i].hash,
+							 req->banks[i].pcrs.value[TL_CEL_PCR] };
+	log_check(&req->launch_log, TL_CEL_TPM, registers, req->banks_n, ret, refusals);
+}
+
+void launch_log_check_cc(const struct tl_buf *log, const uint8_t *rtmr3, struct launch_claims *ret,
+			 struct refusals *refusals)
+{
+	const struct launch_register reg = { "RTMR 3", TL_SHA384, rtmr3 };
+
+	log_check(log, TL_CEL_TDX, &reg, 1, ret, refusals);
+}
+
+static bool is_same_event(const struct tl_event *a, const struct tl_event *b)
+{
+	return a->type == b->type && a->content_len == b->content_len &&
+	       memcmp(a->content, b->content, a->content_len) == 0;
+}
+
+void launch_logs_compare(const struct tl_buf *a, const struct tl_buf *b, struct refusals *refusals)
+{
+	auto_cel struct tl_cel first = { 0 }, second = { 0 };
+	size_t i = 0;
+
+	/* What can't be read was refused before. */
+	if (tl_cel_decode(a->data, a->len_bytes, &first, NULL, NULL) < 0 ||
+	    tl_cel_decode(b->data, b->len_bytes, &second, NULL, NULL) < 0)
+		return;
+	while (i < first.n && i < second.n &&
+	       is_same_event(&first.records[i].event, &second.records[i].event))
+		i++;
+	if (i < first.n || i < second.n)
+		refuse(refusals, TL_E_VERIFY_LAUNCH_EVENTS,
+		       "launch log, record %zu: the log of PCR 13 and that of RTMR 3 are of "
+		       "different launches",
+		       i);
 }

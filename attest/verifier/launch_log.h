@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the launch log says, once it leads to the quoted PCR 13 of every bank. Pure.
+ * What the launch log says, once it leads to the quoted PCR 13 of every bank, or to the quoted
+ * RTMR 3. Pure.
  *
  * One complete launch has each of the events 0 (image reference), 1 (image digest), 2 (restart
  * policy) once, 3 (image id) and 9 (memory monitor) at most once, and ends with 8 (separator).
@@ -37,3 +38,9 @@ void launch_claims_done(struct launch_claims *c);
  */
 void launch_log_check(const struct verify_request *req, struct launch_claims *ret,
 		      struct refusals *refusals);
+/** The same of a log in the TDX form. @rtmr3: SHA-384, as quoted. */
+void launch_log_check_cc(const struct tl_buf *log, const uint8_t *rtmr3, struct launch_claims *ret,
+			 struct refusals *refusals);
+
+/** Two logs of one machine must have the same events. Refusal: TL_E_VERIFY_LAUNCH_EVENTS. */
+void launch_logs_compare(const struct tl_buf *a, const struct tl_buf *b, struct refusals *refusals);

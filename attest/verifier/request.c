@@ -281,6 +281,31 @@ static int parse_chain(const json_t *v, const char *path, void *ctx, struct tl_e
 	return elements_parse(v, path, REQUEST_CHAIN_MAX, parse_chain_cert, ctx, err);
 }
 
+/* The AK's certificate has two places, and the request holds one. */
+static int identity_is_first_check(struct verify_request *req, const char *path,
+				   struct tl_error *err)
+{
+	if (req->has_identity)
+		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
+			       "'%s': the machine's certificate was given before; "
+			       "'tpmAttestation' and 'gceShieldedIdentity' exclude each other",
+			       path);
+	req->has_identity = true;
+	return 0;
+}
+
+/* Beside TDX evidence it may be nothing but the machine's identity (:verifyAttestation). */
+static int parse_tpm_identity(const json_t *v, const char *path, struct verify_request *req,
+			      struct tl_error *err)
+{
+	static const struct field fields[] = {
+		{ "akCert", parse_ak_cert, true },
+		{ "certChain", parse_chain, false },
+	};
+
+	return fields_parse(v, path, fields, TL_ARRAY_SIZE(fields), req, err);
+}
+
 static int parse_tpm(const json_t *v, const char *path, void *ctx, struct tl_error *err)
 {
 	static const struct field fields[] = {
@@ -291,8 +316,73 @@ static int parse_tpm(const json_t *v, const char *path, void *ctx, struct tl_err
 		{ "akCert", parse_ak_cert, true },
 		{ "certChain", parse_chain, false },
 	};
+	struct verify_request *req = ctx;
+	int r = identity_is_first_check(req, path, err);
 
+	if (r < 0)
+		return r;
+	req->has_tpm = true;
+	if (req->has_tdx && json_is_object(v) && !json_object_get(v, "quotes"))
+		return parse_tpm_identity(v, path, req, err);
 	return fields_parse(v, path, fields, TL_ARRAY_SIZE(fields), ctx, err);
+}
+
+/* TDX evidence. */
+
+static int parse_td_quote(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return base64_parse(v, path, &((struct verify_request *)ctx)->tdx.quote, err);
+}
+
+static int parse_ccel_table(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return base64_parse(v, path, &((struct verify_request *)ctx)->tdx.ccel_table, err);
+}
+
+static int parse_ccel(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return base64_parse(v, path, &((struct verify_request *)ctx)->tdx.ccel, err);
+}
+
+static int parse_td_launch_log(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return base64_parse(v, path, &((struct verify_request *)ctx)->tdx.launch_log, err);
+}
+
+int request_tdx_parse(const json_t *v, const char *path, const struct request_tdx_names *names,
+		      struct verify_request *req, struct tl_error *err)
+{
+	const struct field fields[] = {
+		{ names->quote, parse_td_quote, true },
+		{ names->ccel, parse_ccel, true },
+		{ names->launch_log, parse_td_launch_log, true },
+		{ names->table, parse_ccel_table, false },
+	};
+
+	req->has_tdx = true;
+	return fields_parse(v, path, fields, TL_ARRAY_SIZE(fields) - !names->table, req, err);
+}
+
+static int parse_td(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	static const struct request_tdx_names names = { "tdQuote", "ccelData", "canonicalEventLog",
+							"ccelAcpiTable" };
+
+	return request_tdx_parse(v, path, &names, ctx, err);
+}
+
+/* Who the machine is, if no TPM quote says it. */
+static int parse_shielded_identity(const json_t *v, const char *path, void *ctx,
+				   struct tl_error *err)
+{
+	static const struct field fields[] = {
+		{ "akCert", parse_ak_cert, true },
+		{ "akCertChain", parse_chain, false },
+	};
+
+	int r = identity_is_first_check(ctx, path, err);
+
+	return r < 0 ? r : fields_parse(v, path, fields, TL_ARRAY_SIZE(fields), ctx, err);
 }
 
 /* What kind of token is wanted. */
@@ -312,10 +402,10 @@ static const struct field fields_space[] = {
 	{ "challenge", parse_challenge, false },
 	{ "gcpCredentials", parse_credentials, false },
 	{ "signedEntities", parse_signed_entities, false },
-	{ "tdCcel", unsupported_parse, false },
-	{ "gceShieldedIdentity", unsupported_parse, false },
+	{ "tdCcel", parse_td, false },
+	{ "gceShieldedIdentity", parse_shielded_identity, false },
 	{ "nvidiaAttestation", unsupported_parse, false },
-	{ "tpmAttestation", parse_tpm, true },
+	{ "tpmAttestation", parse_tpm, false },
 	{ "options", parse_options, false },
 };
 
@@ -323,10 +413,10 @@ static const struct field fields_attestation[] = {
 	{ "challenge", parse_challenge, false },
 	{ "gcpCredentials", parse_credentials, false },
 	{ "confidentialSpaceInfo", parse_space_info, false },
-	{ "tdCcel", unsupported_parse, false },
+	{ "tdCcel", parse_td, false },
 	{ "sevSnpAttestation", unsupported_parse, false },
 	{ "attester", parse_skipped, false },
-	{ "tpmAttestation", parse_tpm, true },
+	{ "tpmAttestation", parse_tpm, false },
 	{ "tokenOptions", parse_token_options, false },
 };
 
@@ -352,6 +442,10 @@ struct verify_request *verify_request_new(void)
 	tl_buf_init(&r->launch_log, REQUEST_LAUNCH_LOG_MAX);
 	tl_buf_init(&r->record_log, REQUEST_RECORD_LOG_MAX);
 	tl_buf_init(&r->ak_cert, REQUEST_CERT_MAX);
+	tl_buf_init(&r->tdx.quote, REQUEST_TDX_QUOTE_MAX);
+	tl_buf_init(&r->tdx.ccel_table, REQUEST_ACPI_TABLE_MAX);
+	tl_buf_init(&r->tdx.ccel, REQUEST_FIRMWARE_LOG_MAX);
+	tl_buf_init(&r->tdx.launch_log, REQUEST_LAUNCH_LOG_MAX);
 	for (size_t i = 0; i < REQUEST_CHAIN_MAX; i++)
 		tl_buf_init(&r->chain[i], REQUEST_CERT_MAX);
 	return r;
@@ -373,6 +467,10 @@ struct verify_request *verify_request_free(struct verify_request *r)
 	tl_buf_done(&r->launch_log);
 	tl_buf_done(&r->record_log);
 	tl_buf_done(&r->ak_cert);
+	tl_buf_done(&r->tdx.quote);
+	tl_buf_done(&r->tdx.ccel_table);
+	tl_buf_done(&r->tdx.ccel);
+	tl_buf_done(&r->tdx.launch_log);
 	tl_image_signatures_done(&r->signatures);
 	token_options_done(&r->token);
 	free(r->banks);
@@ -384,9 +482,14 @@ struct verify_request *verify_request_free(struct verify_request *r)
 
 static int request_finish(struct verify_request *r, struct tl_error *err)
 {
-	if (r->banks_n == 0)
+	if (!r->has_tpm && !r->has_tdx)
+		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL, "'tpmAttestation' is missing");
+	if (r->banks_n == 0 && !r->has_tdx)
 		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
 			       "'tpmAttestation.quotes' is empty");
+	if (r->ak_cert.len_bytes == 0 && r->has_tdx)
+		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
+			       "'gceShieldedIdentity' is missing: 'tdCcel' names no machine");
 	return token_options_finish(&r->token, err);
 }
 
@@ -419,6 +522,8 @@ int verify_request_parse(enum request_kind kind, const void *body, size_t n,
 	if (!req)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for a request");
 	r = request_json_load(body, n, &root, err);
+	/* It decides what must be in 'tpmAttestation', whatever the order of the keys. */
+	req->has_tdx = json_is_object(json_object_get(root, "tdCcel"));
 	if (r == 0)
 		r = fields_parse(root, "", bodies[kind].fields, bodies[kind].n, req, err);
 	json_decref(root);

@@ -32,6 +32,8 @@
 #define REQUEST_LAUNCH_LOG_MAX   (2 * 1024 * 1024)
 #define REQUEST_RECORD_LOG_MAX   (256 * 1024) /* one record of 128 KiB, and its digests */
 #define REQUEST_CHALLENGE_MAX    512
+#define REQUEST_TDX_QUOTE_MAX    (16 * 1024)
+#define REQUEST_ACPI_TABLE_MAX   4096 /* CCEL: 56 bytes */
 
 #define PCRS_MAX 24
 
@@ -48,19 +50,32 @@ struct bank_evidence {
 	struct tl_buf signature; /* TPMT_SIGNATURE */
 };
 
+/* Of a TD; beside a TPM's quotes, or alone. */
+struct tdx_evidence {
+	struct tl_buf quote;
+	struct tl_buf
+		ccel_table; /* the ACPI table CCEL: where the log lay; nothing follows from it */
+	struct tl_buf ccel; /* the firmware's log of RTMRs 0 to 2 */
+	struct tl_buf launch_log; /* CEL of RTMR 3 */
+};
+
 struct verify_request {
 	char *challenge;                        /* its name; NULL if the body has none */
 	struct tl_secret *id_tokens;            /* compact JWTs */
 	size_t id_tokens_n;                     /* at most REQUEST_ID_TOKENS_MAX */
 	struct tl_image_signatures signatures;  /* of the container image; none twice */
 	struct bank_evidence *banks;            /* in the order of the request, none twice */
-	size_t banks_n;                         /* 1..REQUEST_BANKS_MAX */
+	size_t banks_n;                         /* 0..REQUEST_BANKS_MAX; 0 only with TDX evidence */
 	struct tl_buf firmware_log;             /* TCG crypto-agile log */
 	struct tl_buf launch_log;               /* CEL */
 	struct tl_buf record_log;               /* CEL of PCR 15; empty: none was sent */
 	struct tl_buf ak_cert;                  /* DER */
 	struct tl_buf chain[REQUEST_CHAIN_MAX]; /* DER, the AK's issuer first */
 	size_t chain_n;
+	bool has_tpm;      /* 'tpmAttestation', if only with the AK's certificate */
+	bool has_identity; /* the AK's certificate, from there or from 'gceShieldedIdentity' */
+	bool has_tdx;
+	struct tdx_evidence tdx;
 	struct token_options token;
 };
 

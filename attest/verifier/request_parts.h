@@ -20,3 +20,11 @@ struct request_bank_names {
 /** The next bank of @req, which has room for it. */
 int request_bank_parse(const json_t *v, const char *path, const struct request_bank_names *names,
 		       struct verify_request *req, struct tl_error *err);
+
+/* The fields of a TD's evidence; there may be none for the ACPI table. */
+struct request_tdx_names {
+	const char *quote, *ccel, *launch_log, *table;
+};
+
+int request_tdx_parse(const json_t *v, const char *path, const struct request_tdx_names *names,
+		      struct verify_request *req, struct tl_error *err);

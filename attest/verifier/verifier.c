@@ -30,6 +30,7 @@ struct state {
 	struct pki_signer *pki;
 	struct identity_keys *identity;
 	struct image_references images;
+	struct tdx_rules *tdx;
 	struct api_callers callers;
 	char *issuer;
 	char *swname;
@@ -62,6 +63,7 @@ static struct state *state_free(struct state *s)
 	(void)pki_signer_free(s->pki);
 	(void)identity_keys_free(s->identity);
 	image_references_done(&s->images);
+	(void)tdx_rules_free(s->tdx);
 	free(s->issuer);
 	free(s->swname);
 	free(s->swversion);
@@ -278,6 +280,11 @@ static int load_references(struct load *l, const struct verifier_options *opt, s
 	return 0;
 }
 
+static int load_tdx(struct load *l, const struct verifier_options *opt, struct tl_error *err)
+{
+	return tdx_rules_load(&opt->tdx, tl_clock_real_s(), &l->state->tdx, err);
+}
+
 static int load_callers(struct load *l, const struct verifier_options *opt, struct tl_error *err)
 {
 	auto_secret struct tl_secret text = { 0 };
@@ -325,7 +332,10 @@ static void api_fill(struct state *s, const struct verifier_options *opt)
 	s->api = (struct api){
 		.minter = s->minter,
 		.challenge_ttl_s = opt->challenge_ttl_s,
-		.rules = { .anchors = s->anchors, .identity = s->identity, .images = &s->images },
+		.rules = { .anchors = s->anchors,
+			   .identity = s->identity,
+			   .images = &s->images,
+			   .tdx = s->tdx },
 		.claims = { .issuer = s->issuer,
 			    .swname = s->swname,
 			    .swversion = s->swversion,
@@ -348,7 +358,7 @@ static int state_load(const struct verifier_options *opt, const struct state *ol
 	static int (*const loads[])(struct load * l, const struct verifier_options *opt,
 				    struct tl_error *err) = {
 		load_token_keys, load_pki,        load_anchors, load_challenges,
-		load_identity,   load_references, load_callers,
+		load_identity,   load_references, load_tdx,     load_callers,
 	};
 	auto_state struct state *s = calloc(1, sizeof(*s));
 	struct load l = { .state = s, .old = old };

@@ -13,6 +13,8 @@
 #include <teelaunch/error.h>
 #include <teelaunch/str.h>
 
+#include "tdx_options.h"
+
 /* Reports one verification. No secret, no token. Called on any serving thread; texts borrowed. */
 struct verifier_decision {
 	bool is_accepted;
@@ -41,6 +43,7 @@ struct verifier_options {
 	struct tl_strv ak_roots;         /* "NAME=PEM file" */
 	struct tl_strv ak_intermediates; /* PEM files */
 	struct tl_strv references;       /* files; none: which image booted isn't judged */
+	struct tdx_options tdx;          /* without a root: TDX evidence is refused unread */
 	struct tl_strv challenge_keys;   /* files of 32 bytes or more; none = random */
 	uint64_t challenge_ttl_s;
 	uint64_t token_ttl_s;

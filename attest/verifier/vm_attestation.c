@@ -82,16 +82,26 @@ static int parse_tpm(const json_t *v, const char *path, void *ctx, struct tl_err
 	return fields_parse(v, path, fields, TL_ARRAY_SIZE(fields), ctx, err);
 }
 
+static int parse_td(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	static const struct request_tdx_names names = { "tdQuote", "ccelBootEventLog",
+							"celLaunchEventLog", NULL };
+
+	return request_tdx_parse(v, path, &names, ctx, err);
+}
+
 static int parse_quote(const json_t *v, const char *path, void *ctx, struct tl_error *err)
 {
 	static const struct field fields[] = {
-		{ "tdxCcelQuote", unsupported_parse, false },
-		{ "tpmQuote", parse_tpm, true },
+		{ "tdxCcelQuote", parse_td, false },
+		{ "tpmQuote", parse_tpm, false },
 	};
 	struct vm_attestation *a = ctx;
 
-	if (json_object_get(v, "tdxCcelQuote"))
-		return unsupported_parse(v, path, ctx, err);
+	/* A oneof of the protocol: each carries a nonce of its own. */
+	if (json_object_get(v, "tdxCcelQuote") && json_object_get(v, "tpmQuote"))
+		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
+			       "'%s' has both 'tpmQuote' and 'tdxCcelQuote'", path);
 	return fields_parse(v, path, fields, TL_ARRAY_SIZE(fields), a->request, err);
 }
 
@@ -158,7 +168,7 @@ int vm_attestation_parse(const void *text, size_t n, struct vm_attestation *ret,
 	if (!ret->request)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for evidence");
 	r = fields_parse(root, "", fields, TL_ARRAY_SIZE(fields), ret, err);
-	if (r == 0 && ret->request->banks_n == 0)
+	if (r == 0 && ret->request->banks_n == 0 && !ret->request->has_tdx)
 		r = tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL, "'quote.tpmQuote.quotes' is empty");
 	return r;
 }

@@ -738,7 +738,7 @@ class RefusesRequests(Case):
     def test_evidence_and_tokens_of_kinds_that_are_not_served(self):
         name, nonce = World.rs.challenge()
         evidence = World.paper.evidence(nonce)
-        for fields in ({"tdCcel": {}}, {"nvidiaAttestation": {}}, {"gceShieldedIdentity": {}},
+        for fields in ({"nvidiaAttestation": {}},
                        {"options": {"signatureType": 2}},
                        {"options": {"signatureType": "SIGNATURE_TYPE_PKI"}}):
             self.refused(World.rs.verify(name, evidence, **fields), UNSUPPORTED, status=400)

@@ -18,9 +18,11 @@ import verifier_replicas
 import verifier_signatures
 
 path = verifier.path
-CHECKS = ["request", "challenge", "ak_certificate", "ak_chain", "instance", "banks", "quote", "nonce",
-          "signature", "pcr_digest", "firmware_log", "firmware_replay", "boot_claims", "image_log", "image",
-          "launch_log", "launch_replay", "launch_events", "record_log", "record", "identity"]
+CHECKS = ["request", "challenge", "ak_certificate", "ak_chain", "instance", "banks", "quote", "tdx_quote", "nonce",
+          "signature", "pcr_digest", "tdx_chain", "tdx_signature", "tdx_td", "tdx_tcb", "firmware_log", "firmware_replay",
+          "boot_claims", "image_log", "image", "tdx_image", "launch_log", "launch_replay", "launch_events", "record_log",
+          "record", "identity"]
+TDX = [c for c in CHECKS if c.startswith("tdx_")]
 
 
 class Logged(verifier.Daemon):
@@ -68,7 +70,7 @@ class Decisions(unittest.TestCase):
         self.assertEqual((line["decision"], line["reason"], line["tee"], line["instance"], line["image"]),
                          ("accepted", "", "PAPER", "demo-vm", "sha256:" + "ab" * 32))
         self.assertEqual({k: v for k, v in self.outcomes(line["checks"]).items() if v != "passed"},
-                         {"image_log": "skipped", "image": "skipped", "identity": "skipped"})
+                         {c: "skipped" for c in TDX + ["image_log", "image", "identity"]})
         claims = json.loads(verifier.b64url(body["attestationToken"].split(".")[1]))
         self.assertEqual(line["claims"], claims)
         text = ev.read(path("decisions")).decode()

@@ -124,7 +124,8 @@ static void what_is_wrong_is_named(void **state)
 	refused("{" TPM("1") "}", TL_E_VERIFY_REQUEST, "'tpmAttestation.quotes[0]'");
 	refused("{" TPM(BANK "," BANK) "}", TL_E_VERIFY_REQUEST, "sha256");
 	refused("{" TPM(BANK) ",\"colour\":1}", TL_E_VERIFY_REQUEST, "'colour'");
-	refused("{" TPM(BANK) ",\"tdCcel\":{}}", TL_E_VERIFY_UNSUPPORTED, "'tdCcel'");
+	refused("{" TPM(BANK) ",\"nvidiaAttestation\":{}}", TL_E_VERIFY_UNSUPPORTED,
+		"'nvidiaAttestation'");
 	refused("{" TPM(BANK) ",\"options\":{\"signatureType\":3}}", TL_E_VERIFY_TOKEN_OPTIONS,
 		"'options.signatureType'");
 	refused("{" TPM(BANK) ",\"options\":{\"nonce\":[\"12345678\",\"1234567\"]}}",
