@@ -140,7 +140,7 @@ static int read_keys(const struct reader *rd, const char *name, const json_t *va
 /* Durations and counts. */
 static int read_count(const struct reader *rd, const char *name, const json_t *value, void *field)
 {
-	if (!json_is_integer(value) || json_integer_value(value) < 0)
+	if (json_typeof(value) != JSON_INTEGER || json_integer_value(value) < 0)
 		return refuse(rd, name, "is not a whole number of at least 0");
 	*(uint64_t *)field = (uint64_t)json_integer_value(value);
 	return 0;
