@@ -13,6 +13,7 @@
 
 #include <teelaunch/buf.h>
 #include <teelaunch/cleanup.h>
+#include <teelaunch/clock.h>
 
 #include "rootfs.h"
 #include "user.h"
@@ -20,6 +21,7 @@
 #define LOWERDIR "lowerdir="
 /* mount(2) takes one page of options. */
 #define MOUNT_DATA_BYTES_MAX 4095
+#define OPEN_ATTEMPTS_MAX    200 /* of openat2(2) */
 
 /* Where the image's layers are; at most one of the two is set. */
 struct layers {
@@ -124,12 +126,30 @@ static int root_open(const struct layers *layers, struct tl_error *err)
 	return fd < 0 ? tl_fail_sys(err, TL_E_CONTAINER_ROOTFS, errno, "'%s'", layers->dir) : fd;
 }
 
-/* Only a regular file is opened for reading: a FIFO would block, a device may act. */
-static int regular_open(int root, const char *path, struct tl_error *err)
+/*
+ * With ".." in the way the kernel gives up (EAGAIN) when anything on the machine was renamed or
+ * mounted meanwhile: openat2(2).
+ */
+static int in_root_open(int root, const char *path)
 {
 	struct open_how how = { .flags = O_PATH | O_CLOEXEC,
 				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
-	auto_close int at = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	int fd;
+
+	for (int i = 0; i < OPEN_ATTEMPTS_MAX; i++) {
+		fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+		if (fd >= 0 || errno != EAGAIN)
+			break;
+		if (i > OPEN_ATTEMPTS_MAX / 2)
+			tl_clock_sleep_ms(1);
+	}
+	return fd;
+}
+
+/* Only a regular file is opened for reading: a FIFO would block, a device may act. */
+static int regular_open(int root, const char *path, struct tl_error *err)
+{
+	auto_close int at = in_root_open(root, path);
 	auto_free char *link = NULL;
 	struct stat st;
 	int fd;
