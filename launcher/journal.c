@@ -138,26 +138,29 @@ static int memory_file(const struct tl_buf *entry)
 	return take_fd(fd);
 }
 
-static bool send_file(const struct journal *j, struct msghdr *message, const struct tl_buf *entry)
+static bool send_file(struct journal *j, const struct tl_buf *entry)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} control = { { 0 } };
+	struct msghdr message = {
+		.msg_name = &j->address,
+		.msg_namelen = sizeof(j->address),
+		.msg_control = &control,
+		.msg_controllen = sizeof(control.bytes),
+	};
 	auto_close int fd = memory_file(entry);
 
 	if (fd < 0)
 		return false;
-	message->msg_iovlen = 0;
-	message->msg_control = &control;
-	message->msg_controllen = sizeof(control.bytes);
-	*CMSG_FIRSTHDR(message) = (struct cmsghdr){
+	*CMSG_FIRSTHDR(&message) = (struct cmsghdr){
 		.cmsg_len = CMSG_LEN(sizeof(int)),
 		.cmsg_level = SOL_SOCKET,
 		.cmsg_type = SCM_RIGHTS,
 	};
-	memcpy(CMSG_DATA(CMSG_FIRSTHDR(message)), &fd, sizeof(fd));
-	return sendmsg(j->fd, message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+	memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), &fd, sizeof(fd));
+	return sendmsg(j->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
 /* By name each time: a journald that starts anew makes another socket. */
@@ -176,7 +179,7 @@ static bool entry_send(struct journal *j, const struct tl_buf *entry)
 		n = sendmsg(j->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && (errno == EMSGSIZE || errno == ENOBUFS))
-		return send_file(j, &message, entry);
+		return send_file(j, entry);
 	return n >= 0;
 }
 
