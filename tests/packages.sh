@@ -54,6 +54,30 @@ for unit in /lib/systemd/system/tee*.service; do
 	*) fail "$unit is '$state', though nobody asked for it" ;;
 	esac
 done
+say "docs/verifier.md: the files of the service; its own command line serves"
+# shellcheck disable=SC2016 # sed's own
+commands=$(sed -n '/^## Running it/,$p' docs/verifier.md | sed -n '/^```sh/,/^```$/{/^```/!p;/^```$/q}')
+(sh -eux -c "$commands" 2>/tmp/verifier.log) || { cat /tmp/verifier.log; fail "they failed"; }
+cp -p /etc/teeverifierd/tls.pem /etc/teeverifierd/ak-roots.pem
+apt-get install -qq -y --no-install-recommends curl >/dev/null
+run=$(mktemp -d)
+chown teeverifierd: "$run"
+command=$(sed -n '/^ExecStart=/,/[^\\]$/p' /lib/systemd/system/teeverifierd.service | sed 's/^ExecStart=//; s/\\$//' | tr -d '\n')
+issuer=$(sed -n 's/^ISSUER=//p' /etc/teeverifierd/environment)
+ISSUER=$issuer setpriv --reuid=teeverifierd --regid=teeverifierd --clear-groups sh -c "exec $command --listen 127.0.0.1:0 --port-file $run/port" \
+	>"$run/log" 2>&1 &
+pid=$!
+for _ in $(seq 150); do
+	[ -s "$run/port" ] || ! kill -0 "$pid" 2>/dev/null || { sleep 0.2; continue; }
+	break
+done
+port=$(cat "$run/port") || { cat "$run/log"; fail "teeverifierd doesn't serve"; }
+curl -sS --fail --cacert /etc/teeverifierd/tls.pem --resolve "verifier.example:$port:127.0.0.1" \
+	"https://verifier.example:$port/.well-known/openid-configuration" | grep -qF "\"$issuer\"" ||
+	fail "the discovery document isn't that of $issuer"
+kill "$pid"
+wait "$pid" || fail "teeverifierd ended badly"
+
 say "docs/image-builders.md, in this tree"
 cp docs/image-builders.md /tmp
 TL_PROGRAMS=/usr/sbin python3 -B tests/integration/docs_examples.py /tmp/image-builders.md
@@ -63,7 +87,7 @@ done
 
 say "and away again"
 apt-get purge -qq -y teelaunch teelaunchd teeverifierd >/dev/null
-rm -r /etc/systemd/system/teelaunchd.service.d
+rm -r /etc/systemd/system/teelaunchd.service.d /etc/teeverifierd
 left=$(find / -xdev \( -path /proc -o -path /sys -o -path "$top" -o -path /srv -o -path /tmp \) -prune -o \
 	\( -name 'teelaunch*' -o -name 'teeverifierd*' \) ! -name '*.deb' ! -name '*.changes' ! -name '*.buildinfo' -print)
 [ -z "$left" ] || fail "purging leaves: $left"
