@@ -33,6 +33,10 @@ CN = {name}
 basicConstraints = critical,CA:TRUE
 keyUsage = critical,keyCertSign,cRLSign
 subjectKeyIdentifier = hash
+[ca_that_signs]
+basicConstraints = critical,CA:TRUE
+keyUsage = critical,keyCertSign,digitalSignature
+{sgx}
 [plain]
 basicConstraints = critical,CA:FALSE
 keyUsage = critical,digitalSignature

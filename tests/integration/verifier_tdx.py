@@ -213,6 +213,7 @@ class RefusesQuotes(Case):
         self.expect(CHAIN, chain=p.chain(bare))
         ca = p.middle.issue(p.pck, "pck", "ca")
         self.expect(CHAIN, chain=p.chain(ca))
+        self.expect(CHAIN, chain=p.chain(p.middle.issue(p.pck, "pck", "ca_that_signs")))
         weak = p.middle.issue(p.pck, "pck", "pck", digest="sha1")
         self.expect(CHAIN, chain=p.chain(weak))
         extension = "%s = DER:3003020101" % tdx.SGX_OID
