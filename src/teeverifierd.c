@@ -118,11 +118,12 @@ static int serve(struct settings *s, struct tl_error *err)
 	verifier_kid(v, kid);
 	tl_log_event(LOG_INFO, "verifier.serving",
 		     "listen='%s' port=%u kid='%s' callers=%s identity=%s references=%zu "
-		     "tdx=%s",
+		     "tdx=%s snp=%s",
 		     s->verifier.listen, (unsigned int)verifier_port(v), kid,
 		     s->verifier.callers ? "checked" : "unchecked",
 		     s->verifier.identity_jwks ? "checked" : "ignored", s->verifier.references.n,
-		     s->verifier.tdx.root ? "checked" : "refused");
+		     s->verifier.tdx.root ? "checked" : "refused",
+		     s->verifier.snp.roots.n ? "checked" : "refused");
 	while (sigwait(&signals, &sig) != 0 || sig == SIGHUP)
 		if (sig == SIGHUP)
 			reload(s, v);

@@ -62,6 +62,22 @@ const struct setting_row setting_rows[] = {
 	{ "tdx-crl", "FILE", SETTING_LIST, AT(verifier.tdx.crls), 0,
 	  "revocation list, PEM or DER; with one, every CA below the root and the root needs one "
 	  "(revocation isn't judged, and tokens say so)" },
+	{ "snp-root", "FILE", SETTING_LIST, AT(verifier.snp.roots), 0,
+	  "PEM: AMD's roots (ARK) of SEV-SNP and what they signed (ASK, ASVK), of each product; "
+	  "without it SEV-SNP reports are refused" },
+	{ "snp-key", "FILE", SETTING_LIST, AT(verifier.snp.keys), 0,
+	  "PEM: certificates of keys that sign reports (VCEK, VLEK), for hosts that hand out "
+	  "none" },
+	{ "snp-min-tcb", "TCB", SETTING_LIST, AT(verifier.snp.min_tcbs), 0,
+	  "PRODUCT:bootloader=N,tee=N,snp=N,microcode=N[,fmc=N]: the least that is accepted of it, "
+	  "as "
+	  "Milan; other products are refused" },
+	{ "snp-without-tcb", NULL, SETTING_FLAG, AT(verifier.snp.is_without_tcb), 0,
+	  "instead: patch levels are not judged, and tokens say so" },
+	{ "snp-crl", "FILE", SETTING_LIST, AT(verifier.snp.crls), 0,
+	  "revocation list of an ARK or ASK, PEM or DER; with one, each of them on a path needs "
+	  "one "
+	  "(revocation isn't judged, and tokens say so)" },
 	{ "challenge-key", "FILE", SETTING_LIST, AT(verifier.challenge_keys), 0,
 	  "32 bytes or more that all replicas share; the first makes challenges, all are accepted "
 	  "(random, for this process alone)" },
@@ -199,5 +215,6 @@ void settings_done(struct settings *s)
 	tl_strv_done(&s->verifier.ak_intermediates);
 	tl_strv_done(&s->verifier.references);
 	tdx_options_done(&s->verifier.tdx);
+	snp_options_done(&s->verifier.snp);
 	tl_strv_done(&s->verifier.challenge_keys);
 }

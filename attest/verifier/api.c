@@ -261,6 +261,10 @@ static int challenge_check(const struct api *api, const struct api_request *req,
 		return tl_fail(err, TL_E_VERIFY_UNSUPPORTED, EINVAL,
 			       "'tdCcel' is not checked by this verifier (--tdx-root); send TPM "
 			       "evidence");
+	if (body->has_snp && !api->rules.snp)
+		return tl_fail(err, TL_E_VERIFY_UNSUPPORTED, EINVAL,
+			       "'sevSnpAttestation' is not checked by this verifier (--snp-root); "
+			       "send TPM evidence");
 	if (body->token.is_pki && !api->pki)
 		return tl_fail(err, TL_E_VERIFY_UNSUPPORTED, EINVAL,
 			       "this verifier has no certificate for PKI tokens (--pki-key, "
@@ -287,6 +291,8 @@ static int verify(const struct api *api, const struct api_request *req, const st
 	v.made.has_tpm = v.body && v.body->banks_n;
 	v.made.has_tdx = v.body && v.body->has_tdx;
 	v.made.has_tdx_tcb = v.made.has_tdx && api->rules.tdx && api->rules.tdx->has_tcb;
+	v.made.has_snp = v.body && v.body->has_snp;
+	v.made.has_snp_tcb = v.made.has_snp && api->rules.snp && api->rules.snp->leasts_n;
 	v.made.has_identity = api->rules.identity && v.body && v.body->id_tokens_n;
 	if (r == 0)
 		r = challenge_check(api, req, res, v.body, v.name, nonce, err);

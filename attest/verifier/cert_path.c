@@ -45,6 +45,28 @@ int cert_pem_read(const char *pem, size_t n, STACK_OF(X509) * ret, struct tl_err
 	return 0;
 }
 
+X509 *cert_any_read(const void *bytes, size_t n)
+{
+	X509 *x = cert_der_read(bytes, n);
+	auto_x509_stack STACK_OF(X509) *list = x || !n ? NULL : sk_X509_new_null();
+
+	if (list && cert_pem_read(bytes, n, list, NULL) == 0 && sk_X509_num(list) == 1)
+		x = sk_X509_pop(list);
+	return x;
+}
+
+X509_CRL *cert_crl_read(const void *bytes, size_t n)
+{
+	auto_bio BIO *bio = n && n <= INT32_MAX ? BIO_new_mem_buf(bytes, (int)n) : NULL;
+	const unsigned char *p = bytes;
+	X509_CRL *crl = bio ? PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL) : NULL;
+
+	if (!crl && bio)
+		crl = d2i_X509_CRL(NULL, &p, (long)n);
+	ERR_clear_error();
+	return crl;
+}
+
 int cert_path_check(X509_STORE *store, X509 *leaf, STACK_OF(X509) * untrusted, int64_t now_s,
 		    int depth, unsigned long flags, STACK_OF(X509) * *ret_path, int *ret_depth)
 {

@@ -23,6 +23,12 @@ static inline void x509_stack_freep(STACK_OF(X509) * *s)
 /** DER with nothing after it; NULL if it is anything else. */
 X509 *cert_der_read(const void *der, size_t n);
 
+/** DER, or the one certificate of a PEM text; NULL if it is anything else. */
+X509 *cert_any_read(const void *bytes, size_t n);
+
+/** A revocation list, PEM or DER; NULL if it is none. */
+X509_CRL *cert_crl_read(const void *bytes, size_t n);
+
 /** Append all certificates of a PEM text, at least one. -EINVAL with TL_E_VERIFY_KEYS, -ENOMEM. */
 int cert_pem_read(const char *pem, size_t n, STACK_OF(X509) * ret, struct tl_error *err);
 

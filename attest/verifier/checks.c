@@ -20,6 +20,9 @@ struct check {
 		FOR_TDX_TCB,
 		FOR_IMAGES,
 		FOR_TDX_IMAGES,
+		FOR_SNP,
+		FOR_SNP_TCB,
+		FOR_SNP_IMAGES,
 		FOR_IDENTITY
 	} made;
 };
@@ -48,12 +51,18 @@ static const struct check checks[] = {
 	{ "tdx_signature", { TL_E_VERIFY_TDX_SIGNATURE }, "tdx_chain", FOR_TDX },
 	{ "tdx_td", { TL_E_VERIFY_TDX_TD }, CHECK_TDX_QUOTE, FOR_TDX },
 	{ "tdx_tcb", { TL_E_VERIFY_TDX_TCB }, "tdx_chain", FOR_TDX_TCB },
+	{ "snp_report", { TL_E_VERIFY_SNP_REPORT }, "challenge", FOR_SNP },
+	{ "snp_chain", { TL_E_VERIFY_SNP_CHAIN }, "snp_report", FOR_SNP },
+	{ "snp_signature", { TL_E_VERIFY_SNP_SIGNATURE }, "snp_chain", FOR_SNP },
+	{ "snp_guest", { TL_E_VERIFY_SNP_GUEST }, "snp_report", FOR_SNP },
+	{ "snp_tcb", { TL_E_VERIFY_SNP_TCB }, "snp_chain", FOR_SNP_TCB },
 	{ "firmware_log", { TL_E_VERIFY_FIRMWARE_LOG }, "challenge", FOR_QUOTES },
 	{ "firmware_replay", { TL_E_VERIFY_FIRMWARE_REPLAY }, "firmware_log", FOR_QUOTES },
 	{ "boot_claims", { TL_E_VERIFY_BOOT_CLAIMS }, "firmware_log", FOR_QUOTES },
 	{ "image_log", { TL_E_VERIFY_IMAGE_LOG }, "firmware_log", FOR_IMAGES },
 	{ "image", { TL_E_VERIFY_IMAGE }, "image_log", FOR_IMAGES },
 	{ "tdx_image", { TL_E_VERIFY_TDX_IMAGE }, CHECK_TDX_QUOTE, FOR_TDX_IMAGES },
+	{ "snp_image", { TL_E_VERIFY_SNP_IMAGE }, "image", FOR_SNP_IMAGES },
 	{ "launch_log", { TL_E_VERIFY_LAUNCH_LOG }, "challenge", FOR_QUOTES },
 	{ "launch_replay", { TL_E_VERIFY_LAUNCH_REPLAY }, "launch_log", FOR_QUOTES },
 	{ "launch_events", { TL_E_VERIFY_LAUNCH_EVENTS }, "launch_log", FOR_QUOTES },
@@ -114,6 +123,12 @@ static bool is_made(const struct check *c, const struct checks_made *made)
 		return made->has_images && made->has_tpm;
 	case FOR_TDX_IMAGES:
 		return made->has_images && made->has_tdx;
+	case FOR_SNP:
+		return made->has_snp;
+	case FOR_SNP_TCB:
+		return made->has_snp_tcb;
+	case FOR_SNP_IMAGES:
+		return made->has_images && made->has_snp;
 	case FOR_IDENTITY:
 		return made->has_identity;
 	}

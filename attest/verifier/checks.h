@@ -16,6 +16,8 @@ struct checks_made {
 	bool has_tpm;      /* a TPM's quotes were sent */
 	bool has_tdx;      /* a TD's quote was sent */
 	bool has_tdx_tcb;  /* Intel's statements on TCBs are given */
+	bool has_snp;      /* a SEV-SNP report was sent */
+	bool has_snp_tcb;  /* the least patch levels are given */
 	bool has_identity; /* keys for identity tokens are given, and such tokens were sent */
 };
 

@@ -150,6 +150,32 @@ static json_t *tdx_json(const struct tdx_claims *t)
 	return NULL;
 }
 
+static json_t *snp_tcb_json(const struct snp_tcb *t)
+{
+	return json_pack("{s:i, s:i, s:i, s:i, s:i}", "bootloader", t->bootloader, "tee", t->tee,
+			 "snp", t->snp, "microcode", t->microcode, "fmc", t->fmc);
+}
+
+static json_t *snp_json(const struct snp_claims *s)
+{
+	json_t *c = json_object();
+	int r = 0;
+
+	put(c, "measurement", hex_json(s->report.measurement, SNP_MEASUREMENT), &r);
+	put(c, "measurement_known", json_boolean(s->is_measurement_known), &r);
+	put(c, "product", json_string(s->product), &r);
+	put(c, "signing_key", json_string(s->report.signing_key == SNP_KEY_VLEK ? "VLEK" : "VCEK"),
+	    &r);
+	put(c, "vmpl", json_integer(s->report.vmpl), &r);
+	put(c, "tcb", snp_tcb_json(&s->tcb), &r);
+	put(c, "tcb_judged", json_boolean(s->is_tcb_judged), &r);
+	put(c, "revocation_checked", json_boolean(s->is_revocation_checked), &r);
+	if (r == 0)
+		return c;
+	json_decref(c);
+	return NULL;
+}
+
 json_t *claims_submods(const struct checked_evidence *ev)
 {
 	json_t *s = json_object();
@@ -165,6 +191,8 @@ json_t *claims_submods(const struct checked_evidence *ev)
 		put(s, "gce", gce_json(&ev->ak.instance), &r);
 	if (ev->tdx.is_checked)
 		put(s, "tdx", tdx_json(&ev->tdx), &r);
+	if (ev->snp.is_checked)
+		put(s, "sev_snp", snp_json(&ev->snp), &r);
 	if (r == 0)
 		return s;
 	json_decref(s);
@@ -195,6 +223,8 @@ const char *claims_dbgstat(const struct checked_evidence *ev)
 
 const char *claims_hwmodel(const struct checked_evidence *ev)
 {
+	if (ev->snp.is_checked)
+		return ev->ak.has_instance ? CLAIMS_HWMODEL_GCP_SNP : CLAIMS_HWMODEL_SNP;
 	if (!ev->tdx.is_checked)
 		return ev->ak.anchor;
 	return ev->ak.has_instance ? CLAIMS_HWMODEL_GCP_TDX : CLAIMS_HWMODEL_TDX;

@@ -30,6 +30,8 @@
 #define CLAIMS_OEMID_GOOGLE    11129
 #define CLAIMS_HWMODEL_GCP_TDX "GCP_INTEL_TDX"
 #define CLAIMS_HWMODEL_TDX     "INTEL_TDX"
+#define CLAIMS_HWMODEL_GCP_SNP "GCP_AMD_SEV_SNP"
+#define CLAIMS_HWMODEL_SNP     "AMD_SEV_SNP"
 #define CLAIMS_SWNAME_DEFAULT  "CONFIDENTIAL_SPACE"
 #define CLAIMS_PROFILE                                                                             \
 	"https://cloud.google.com/confidential-computing/confidential-space/docs/reference/"       \

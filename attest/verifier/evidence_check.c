@@ -3,6 +3,7 @@
 
 #include <teelaunch/cleanup.h>
 
+#include "snp_reference.h"
 #include "tdx_reference.h"
 
 void checked_evidence_done(struct checked_evidence *e)
@@ -91,6 +92,17 @@ static void td_check(const struct evidence_rules *rules, const struct verify_req
 	}
 }
 
+/* Beside a TPM's quotes, so that is where the image comes from. */
+static void snp_check(const struct evidence_rules *rules, const struct verify_request *req,
+		      const uint8_t *nonce, size_t nonce_n, int64_t now_s,
+		      struct checked_evidence *ret, struct refusals *refusals)
+{
+	snp_evidence_check(rules->snp, &req->snp, nonce, nonce_n, now_s, &ret->snp, refusals);
+	if (ret->snp.is_checked && ret->image)
+		snp_image_check(ret->image, ret->snp.report.measurement,
+				&ret->snp.is_measurement_known, refusals);
+}
+
 static void identities_check(const struct identity_keys *keys, const struct verify_request *req,
 			     const char *audience, int64_t now_s, struct checked_evidence *ret,
 			     struct refusals *refusals)
@@ -120,6 +132,8 @@ void evidence_check(const struct evidence_rules *rules, const struct verify_requ
 		tpm_check(rules, req, nonce, nonce_n, ret, refusals);
 	if (req->has_tdx)
 		td_check(rules, req, nonce, nonce_n, now_s, ret, refusals);
+	if (req->has_snp && rules->snp)
+		snp_check(rules, req, nonce, nonce_n, now_s, ret, refusals);
 	if (ret->launch.image_digest &&
 	    image_signatures_check(&req->signatures, ret->launch.image_digest, &ret->signatures) <
 		    0)

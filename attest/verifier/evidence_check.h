@@ -20,6 +20,7 @@
 #include "record_check.h"
 #include "refusals.h"
 #include "request.h"
+#include "snp_check.h"
 #include "tdx_check.h"
 
 /* What the evidence is held against; borrowed. */
@@ -28,6 +29,7 @@ struct evidence_rules {
 	const struct identity_keys *identity;  /* NULL: identity tokens are not looked at */
 	const struct image_references *images; /* none: which image booted isn't judged */
 	const struct tdx_rules *tdx; /* NULL: requests with TDX evidence are refused before */
+	const struct snp_rules *snp; /* NULL: requests with SEV-SNP reports are refused before */
 	/* Evidence of a form that has the launch record for who asks (VmAttestation): without one,
 	 * PCR 15 says nothing, and neither do the claims. */
 	bool is_record_apart;
@@ -40,6 +42,7 @@ struct checked_evidence {
 	const struct image_reference *image; /* borrowed from the rules; NULL: not judged */
 	struct launch_claims launch;
 	struct tdx_claims tdx;
+	struct snp_claims snp;
 	struct checked_signatures signatures; /* of the measured image; others are dropped */
 	json_t *record;                       /* the launch record; NULL: there is none */
 	struct tl_strv service_accounts;      /* empty without identity rules */

@@ -15,6 +15,7 @@
 #include <teelaunch/json_scan.h>
 #include <teelaunch/str.h>
 
+#include "snp_reference.h"
 #include "tdx_reference.h"
 
 #define ROOT_HASH_LEN 64
@@ -281,6 +282,8 @@ static int document_read(const json_t *root, struct image_reference *ref, struct
 	if (r == 0)
 		r = tdx_references_read(root, ref, err);
 	if (r == 0)
+		r = snp_references_read(root, ref, err);
+	if (r == 0)
 		r = flavour_check(ref, err);
 	if (r == 0)
 		r = cmdline_check(ref, err);
@@ -328,5 +331,6 @@ void image_reference_done(struct image_reference *r)
 		free(r->events[i].name);
 	free(r->events);
 	free(r->tdx);
+	free(r->snp);
 	*r = (struct image_reference){ 0 };
 }

@@ -8,7 +8,8 @@
  *   - the root hash is in the command line, and the command line is what a PCR 11 event measures;
  *   - the events of PCRs 9, 11 and 12, where a firmware has none of its own, lead to `pcrs`.
  *
- * The member "tdx" may be added to it (tdx_reference.h): the registers of TDs that boot the image.
+ * Members may be added to it: "tdx" (tdx_reference.h), the registers of TDs that boot the image;
+ * "snp" (snp_reference.h), the measurements of SEV-SNP guests.
  *
  * Pure.
  */
@@ -30,7 +31,9 @@
 #define IMAGE_EVENTS_MAX         256
 #define IMAGE_TDX_MAX            64 /* firmware releases times shapes of machines */
 #define IMAGE_TDX_BYTES          48
-#define IMAGE_TDX_RTMRS          3  /* 0 to 2; 3 is the launch's */
+#define IMAGE_TDX_RTMRS          3   /* 0 to 2; 3 is the launch's */
+#define IMAGE_SNP_MAX            256 /* firmware releases times numbers of processors */
+#define IMAGE_SNP_BYTES          48
 #define IMAGE_ALGORITHMS         3  /* sha1, sha256, sha384: all three in every list of digests */
 #define IMAGE_PCR_PROGRAMS       4  /* programs that the firmware started */
 #define IMAGE_PCR_KERNEL         9  /* what the kernel's EFI stub measures: command line, initrd */
@@ -72,6 +75,8 @@ struct image_reference {
 	struct image_digests pcrs[PCRS_MAX];
 	struct tdx_reference *tdx; /* any of them will do; NULL: no TD is known to boot it */
 	size_t tdx_n;
+	uint8_t (*snp)[IMAGE_SNP_BYTES]; /* measurements of SEV-SNP guests; NULL: not judged */
+	size_t snp_n;
 };
 
 /**

@@ -371,6 +371,29 @@ static int parse_td(const json_t *v, const char *path, void *ctx, struct tl_erro
 	return request_tdx_parse(v, path, &names, ctx, err);
 }
 
+/* SEV-SNP evidence. */
+
+static int parse_snp_report(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return base64_parse(v, path, &((struct verify_request *)ctx)->snp.report, err);
+}
+
+static int parse_snp_certs(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	return base64_parse(v, path, &((struct verify_request *)ctx)->snp.certs, err);
+}
+
+static int parse_snp(const json_t *v, const char *path, void *ctx, struct tl_error *err)
+{
+	static const struct field fields[] = {
+		{ "report", parse_snp_report, true },
+		{ "auxBlob", parse_snp_certs, false },
+	};
+
+	((struct verify_request *)ctx)->has_snp = true;
+	return fields_parse(v, path, fields, TL_ARRAY_SIZE(fields), ctx, err);
+}
+
 /* Who the machine is, if no TPM quote says it. */
 static int parse_shielded_identity(const json_t *v, const char *path, void *ctx,
 				   struct tl_error *err)
@@ -403,6 +426,7 @@ static const struct field fields_space[] = {
 	{ "gcpCredentials", parse_credentials, false },
 	{ "signedEntities", parse_signed_entities, false },
 	{ "tdCcel", parse_td, false },
+	{ "sevSnpAttestation", parse_snp, false },
 	{ "gceShieldedIdentity", parse_shielded_identity, false },
 	{ "nvidiaAttestation", unsupported_parse, false },
 	{ "tpmAttestation", parse_tpm, false },
@@ -414,7 +438,7 @@ static const struct field fields_attestation[] = {
 	{ "gcpCredentials", parse_credentials, false },
 	{ "confidentialSpaceInfo", parse_space_info, false },
 	{ "tdCcel", parse_td, false },
-	{ "sevSnpAttestation", unsupported_parse, false },
+	{ "sevSnpAttestation", parse_snp, false },
 	{ "attester", parse_skipped, false },
 	{ "tpmAttestation", parse_tpm, false },
 	{ "tokenOptions", parse_token_options, false },
@@ -446,6 +470,8 @@ struct verify_request *verify_request_new(void)
 	tl_buf_init(&r->tdx.ccel_table, REQUEST_ACPI_TABLE_MAX);
 	tl_buf_init(&r->tdx.ccel, REQUEST_FIRMWARE_LOG_MAX);
 	tl_buf_init(&r->tdx.launch_log, REQUEST_LAUNCH_LOG_MAX);
+	tl_buf_init(&r->snp.report, REQUEST_SNP_REPORT_MAX);
+	tl_buf_init(&r->snp.certs, REQUEST_SNP_CERTS_MAX);
 	for (size_t i = 0; i < REQUEST_CHAIN_MAX; i++)
 		tl_buf_init(&r->chain[i], REQUEST_CERT_MAX);
 	return r;
@@ -471,6 +497,8 @@ struct verify_request *verify_request_free(struct verify_request *r)
 	tl_buf_done(&r->tdx.ccel_table);
 	tl_buf_done(&r->tdx.ccel);
 	tl_buf_done(&r->tdx.launch_log);
+	tl_buf_done(&r->snp.report);
+	tl_buf_done(&r->snp.certs);
 	tl_image_signatures_done(&r->signatures);
 	token_options_done(&r->token);
 	free(r->banks);
@@ -487,6 +515,9 @@ static int request_finish(struct verify_request *r, struct tl_error *err)
 	if (r->banks_n == 0 && !r->has_tdx)
 		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
 			       "'tpmAttestation.quotes' is empty");
+	if (r->has_snp && r->has_tdx)
+		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
+			       "'sevSnpAttestation' belongs to a TPM's quotes, not to 'tdCcel'");
 	if (r->ak_cert.len_bytes == 0 && r->has_tdx)
 		return tl_fail(err, TL_E_VERIFY_REQUEST, EINVAL,
 			       "'gceShieldedIdentity' is missing: 'tdCcel' names no machine");

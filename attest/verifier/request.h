@@ -34,6 +34,8 @@
 #define REQUEST_CHALLENGE_MAX    512
 #define REQUEST_TDX_QUOTE_MAX    (16 * 1024)
 #define REQUEST_ACPI_TABLE_MAX   4096 /* CCEL: 56 bytes */
+#define REQUEST_SNP_REPORT_MAX   4096
+#define REQUEST_SNP_CERTS_MAX    (64 * 1024)
 
 #define PCRS_MAX 24
 
@@ -59,6 +61,12 @@ struct tdx_evidence {
 	struct tl_buf launch_log; /* CEL of RTMR 3 */
 };
 
+/* Of a SEV-SNP guest; beside a TPM's quotes. */
+struct snp_evidence {
+	struct tl_buf report;
+	struct tl_buf certs; /* the host's certificate table; may be empty */
+};
+
 struct verify_request {
 	char *challenge;                        /* its name; NULL if the body has none */
 	struct tl_secret *id_tokens;            /* compact JWTs */
@@ -76,6 +84,8 @@ struct verify_request {
 	bool has_identity; /* the AK's certificate, from there or from 'gceShieldedIdentity' */
 	bool has_tdx;
 	struct tdx_evidence tdx;
+	bool has_snp;
+	struct snp_evidence snp;
 	struct token_options token;
 };
 

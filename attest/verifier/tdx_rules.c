@@ -51,21 +51,9 @@ struct tdx_rules *tdx_rules_free(struct tdx_rules *r)
 	return NULL;
 }
 
-static X509_CRL *crl_read(const void *bytes, size_t n)
-{
-	auto_bio BIO *bio = BIO_new_mem_buf(bytes, (int)n);
-	const unsigned char *p = bytes;
-	X509_CRL *crl = bio ? PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL) : NULL;
-
-	if (!crl)
-		crl = d2i_X509_CRL(NULL, &p, (long)n);
-	ERR_clear_error();
-	return crl;
-}
-
 int tdx_rules_add_crl(struct tdx_rules *r, const void *bytes, size_t n, struct tl_error *err)
 {
-	X509_CRL *crl = n <= TDX_COLLATERAL_MAX ? crl_read(bytes, n) : NULL;
+	X509_CRL *crl = n <= TDX_COLLATERAL_MAX ? cert_crl_read(bytes, n) : NULL;
 	int added;
 
 	if (!crl)

@@ -31,6 +31,7 @@ struct state {
 	struct identity_keys *identity;
 	struct image_references images;
 	struct tdx_rules *tdx;
+	struct snp_rules *snp;
 	struct api_callers callers;
 	char *issuer;
 	char *swname;
@@ -64,6 +65,7 @@ static struct state *state_free(struct state *s)
 	(void)identity_keys_free(s->identity);
 	image_references_done(&s->images);
 	(void)tdx_rules_free(s->tdx);
+	(void)snp_rules_free(s->snp);
 	free(s->issuer);
 	free(s->swname);
 	free(s->swversion);
@@ -285,6 +287,11 @@ static int load_tdx(struct load *l, const struct verifier_options *opt, struct t
 	return tdx_rules_load(&opt->tdx, tl_clock_real_s(), &l->state->tdx, err);
 }
 
+static int load_snp(struct load *l, const struct verifier_options *opt, struct tl_error *err)
+{
+	return snp_rules_load(&opt->snp, &l->state->snp, err);
+}
+
 static int load_callers(struct load *l, const struct verifier_options *opt, struct tl_error *err)
 {
 	auto_secret struct tl_secret text = { 0 };
@@ -335,7 +342,8 @@ static void api_fill(struct state *s, const struct verifier_options *opt)
 		.rules = { .anchors = s->anchors,
 			   .identity = s->identity,
 			   .images = &s->images,
-			   .tdx = s->tdx },
+			   .tdx = s->tdx,
+			   .snp = s->snp },
 		.claims = { .issuer = s->issuer,
 			    .swname = s->swname,
 			    .swversion = s->swversion,
@@ -357,8 +365,8 @@ static int state_load(const struct verifier_options *opt, const struct state *ol
 {
 	static int (*const loads[])(struct load * l, const struct verifier_options *opt,
 				    struct tl_error *err) = {
-		load_token_keys, load_pki,        load_anchors, load_challenges,
-		load_identity,   load_references, load_tdx,     load_callers,
+		load_token_keys, load_pki, load_anchors, load_challenges, load_identity,
+		load_references, load_tdx, load_snp,     load_callers,
 	};
 	auto_state struct state *s = calloc(1, sizeof(*s));
 	struct load l = { .state = s, .old = old };

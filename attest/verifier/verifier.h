@@ -13,6 +13,7 @@
 #include <teelaunch/error.h>
 #include <teelaunch/str.h>
 
+#include "snp_rules.h"
 #include "tdx_options.h"
 
 /* Reports one verification. No secret, no token. Called on any serving thread; texts borrowed. */
@@ -43,6 +44,7 @@ struct verifier_options {
 	struct tl_strv ak_roots;         /* "NAME=PEM file" */
 	struct tl_strv ak_intermediates; /* PEM files */
 	struct tl_strv references;       /* files; none: which image booted isn't judged */
+	struct snp_options snp;          /* without roots: SEV-SNP reports are refused unread */
 	struct tdx_options tdx;          /* without a root: TDX evidence is refused unread */
 	struct tl_strv challenge_keys;   /* files of 32 bytes or more; none = random */
 	uint64_t challenge_ttl_s;
