@@ -85,11 +85,12 @@ static void module_is_intels_check(const struct tdx_report *td, struct refusals 
 
 /* Patch levels. */
 
+/* @mask NULL: every bit counts. */
 static void masked_check(const uint8_t *found, const uint8_t *due, const uint8_t *mask, size_t n,
 			 const char *what, struct refusals *refusals)
 {
 	for (size_t i = 0; i < n; i++) {
-		if ((found[i] & mask[i]) == (due[i] & mask[i]))
+		if (((found[i] ^ due[i]) & (mask ? mask[i] : 0xff)) == 0)
 			continue;
 		refuse(refusals, TL_E_VERIFY_TDX_TCB, "%s are not those of Intel's statement",
 		       what);
@@ -131,7 +132,6 @@ static void module_check(const struct tdx_rules *rules, const struct tdx_tcb_inf
 			 const struct tdx_report *td, struct tdx_claims *ret,
 			 struct refusals *refusals)
 {
-	static const uint8_t all[TDX_REGISTER_BYTES] = { [0 ... TDX_REGISTER_BYTES - 1] = 0xff };
 	const struct tdx_module *m = tdx_module_find(info, td);
 
 	if (!m) {
@@ -140,7 +140,7 @@ static void module_check(const struct tdx_rules *rules, const struct tdx_tcb_inf
 		       td->tee_tcb_svn[1]);
 		return;
 	}
-	masked_check(td->mr_signer_seam, m->mr_signer, all, sizeof(m->mr_signer),
+	masked_check(td->mr_signer_seam, m->mr_signer, NULL, sizeof(m->mr_signer),
 		     "the signer of the TDX module (MRSIGNERSEAM)", refusals);
 	masked_check(td->seam_attributes, m->attributes, m->attributes_mask, sizeof(m->attributes),
 		     "the attributes of the TDX module (SEAMATTRIBUTES)", refusals);
@@ -181,13 +181,11 @@ static void qe_check(const struct tdx_rules *rules, const struct tdx_qe_report *
 		     struct tdx_claims *ret, struct refusals *refusals)
 {
 	const struct tdx_qe_identity *due = &rules->qe;
-	static const uint8_t all[sizeof(due->mr_signer)] = { [0 ... sizeof(due->mr_signer) - 1] =
-								     0xff };
 
 	if (!is_in_time(due->issued_s, due->next_s, now_s, "the identity of the quoting enclave",
 			refusals))
 		return;
-	masked_check(qe->mr_signer, due->mr_signer, all, sizeof(all),
+	masked_check(qe->mr_signer, due->mr_signer, NULL, sizeof(due->mr_signer),
 		     "the signer of the quoting enclave", refusals);
 	masked_check(qe->attributes, due->attributes, due->attributes_mask, sizeof(qe->attributes),
 		     "the attributes of the quoting enclave", refusals);
