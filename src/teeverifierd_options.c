@@ -75,8 +75,7 @@ const struct setting_row setting_rows[] = {
 	{ "snp-without-tcb", NULL, SETTING_FLAG, AT(verifier.snp.is_without_tcb), 0,
 	  "instead: patch levels are not judged, and tokens say so" },
 	{ "snp-crl", "FILE", SETTING_LIST, AT(verifier.snp.crls), 0,
-	  "revocation list of an ARK or ASK, PEM or DER; with one, each of them on a path needs "
-	  "one "
+	  "revocation list of a product's ARK, PEM or DER; with one, every product needs one "
 	  "(revocation isn't judged, and tokens say so)" },
 	{ "challenge-key", "FILE", SETTING_LIST, AT(verifier.challenge_keys), 0,
 	  "32 bytes or more that all replicas share; the first makes challenges, all are accepted "

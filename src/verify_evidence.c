@@ -162,6 +162,10 @@ static int subject_judge(struct verify *v, struct subject *s, struct ak_anchors 
 	if (request->has_tdx && !tdx)
 		return tl_fail(err, TL_E_VERIFY_UNSUPPORTED, EINVAL,
 			       "evidence of TDX is judged with --tdx-root only");
+	if (request->has_snp)
+		return tl_fail(err, TL_E_VERIFY_UNSUPPORTED, EINVAL,
+			       "'sevSnpAttestation': reports of SEV-SNP are judged by teeverifierd "
+			       "(--snp-root), not here");
 	v->is_td = request->has_tdx && !request->banks_n;
 	evidence_check(&rules, request, nonce, nonce_n, "", tl_clock_real_s(), &ev, &v->refusals);
 	v->claims = claims_of(&ev);

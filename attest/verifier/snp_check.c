@@ -7,6 +7,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
+#include <openssl/objects.h>
 
 #include <teelaunch/cleanup.h>
 
@@ -88,23 +89,72 @@ static X509 *certificate_find(const struct snp_rules *rules, const struct snp_re
 	return cert_any_read(span->data, span->n);
 }
 
+static int path_refuse(struct refusals *refusals, int at, const char *what)
+{
+	refuse(refusals, TL_E_VERIFY_SNP_CHAIN,
+	       "the certificate of the key that signs SEV-SNP reports doesn't lead to the root: "
+	       "certificate %d of the path: %s",
+	       at, what);
+	return -1;
+}
+
+static bool is_listed_by(const struct snp_rules *rules, const X509_NAME *issuer)
+{
+	for (int i = 0; i < sk_X509_CRL_num(rules->crls); i++)
+		if (X509_NAME_cmp(X509_CRL_get_issuer(sk_X509_CRL_value(rules->crls, i)), issuer) ==
+		    0)
+			return true;
+	return false;
+}
+
+/*
+ * AMD's lists are the roots', of what is between (AMD 57230, "crl"). Nobody lists keys: they end
+ * with their patch level. So a list is demanded for the former alone, and heeded for both.
+ */
+static int revocation_check(const struct snp_rules *rules, STACK_OF(X509) * path, int64_t now_s,
+			    struct refusals *refusals)
+{
+	for (int i = 0; sk_X509_CRL_num(rules->crls) && i < sk_X509_num(path) - 1; i++) {
+		X509 *cert = sk_X509_value(path, i);
+		int depth, result;
+
+		if (i == 0 && !is_listed_by(rules, X509_get_issuer_name(cert)))
+			continue;
+		result = cert_path_check(rules->store, cert, path, now_s, SNP_CHAIN_DEPTH,
+					 X509_V_FLAG_CRL_CHECK, NULL, &depth);
+		if (result != X509_V_OK)
+			return path_refuse(refusals, i, X509_verify_cert_error_string(result));
+	}
+	return 0;
+}
+
+/* AMD 57230: of keys and of what is between. The root signs itself, which proves nothing. */
+static bool is_signed_as_due(X509 *cert)
+{
+	int digest = NID_undef, algorithm = NID_undef;
+
+	return X509_get_signature_info(cert, &digest, &algorithm, NULL, NULL) == 1 &&
+	       digest == NID_sha384 && algorithm == NID_rsassaPss;
+}
+
 static int path_check(const struct snp_rules *rules, const struct snp_certs *certs, X509 *leaf,
 		      int64_t now_s, struct refusals *refusals)
 {
 	auto_x509_stack STACK_OF(X509) *between = X509_chain_up_ref(rules->between);
+	auto_x509_stack STACK_OF(X509) *path = NULL;
 	auto_x509 X509 *ask = cert_any_read(certs->ask.data, certs->ask.n);
 	int depth = 0, result = X509_V_ERR_OUT_OF_MEM;
 
 	if (between && (!ask || X509_add_cert(between, ask, X509_ADD_FLAG_UP_REF) == 1))
-		result = cert_path_check(rules->store, leaf, between, now_s, SNP_CHAIN_DEPTH,
-					 rules->flags, NULL, &depth);
-	if (result == X509_V_OK)
-		return 0;
-	refuse(refusals, TL_E_VERIFY_SNP_CHAIN,
-	       "the certificate of the key that signs SEV-SNP reports doesn't lead to the root: "
-	       "certificate %d of the path: %s",
-	       depth, X509_verify_cert_error_string(result));
-	return -1;
+		result = cert_path_check(rules->store, leaf, between, now_s, SNP_CHAIN_DEPTH, 0,
+					 &path, &depth);
+	if (result != X509_V_OK)
+		return path_refuse(refusals, depth, X509_verify_cert_error_string(result));
+	for (int i = 0; i < sk_X509_num(path) - 1; i++)
+		if (!is_signed_as_due(sk_X509_value(path, i)))
+			return path_refuse(refusals, i,
+					   "it isn't signed with RSASSA-PSS and SHA-384");
+	return revocation_check(rules, path, now_s, refusals);
 }
 
 /* Whose key it is, and of which patch level. */
@@ -213,7 +263,7 @@ void snp_evidence_check(const struct snp_rules *rules, const struct snp_evidence
 	guest_check(&report, refusals);
 	ret->is_checked = true;
 	ret->is_tcb_judged = rules->leasts_n > 0;
-	ret->is_revocation_checked = rules->flags != 0;
+	ret->is_revocation_checked = sk_X509_CRL_num(rules->crls) > 0;
 	ret->report = report;
 	ret->report.signed_part = ret->report.r = ret->report.s = NULL;
 }

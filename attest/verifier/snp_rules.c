@@ -110,11 +110,12 @@ static int crls_load(struct snp_rules *r, const struct snp_options *o, struct tl
 			return tl_fail(err, TL_E_VERIFY_KEYS, EINVAL,
 				       "--snp-crl '%s': it is no revocation list, in PEM or DER",
 				       o->crls.items[i]);
-		e = X509_STORE_add_crl(r->store, crl);
-		X509_CRL_free(crl);
-		if (e != 1)
+		if (sk_X509_CRL_push(r->crls, crl) <= 0) {
+			X509_CRL_free(crl);
 			return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for revocation lists");
-		r->flags = X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
+		}
+		if (X509_STORE_add_crl(r->store, crl) != 1)
+			return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for revocation lists");
 	}
 	return 0;
 }
@@ -144,8 +145,9 @@ int snp_rules_load(const struct snp_options *o, struct snp_rules **ret, struct t
 		r->store = X509_STORE_new();
 		r->between = sk_X509_new_null();
 		r->keys = sk_X509_new_null();
+		r->crls = sk_X509_CRL_new_null();
 	}
-	if (!r || !r->store || !r->between || !r->keys)
+	if (!r || !r->store || !r->between || !r->keys || !r->crls)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "memory for rules of SEV-SNP");
 	e = roots_load(r, o, err);
 	if (e == 0)
@@ -166,6 +168,7 @@ struct snp_rules *snp_rules_free(struct snp_rules *r)
 	X509_STORE_free(r->store);
 	sk_X509_pop_free(r->between, X509_free);
 	sk_X509_pop_free(r->keys, X509_free);
+	sk_X509_CRL_pop_free(r->crls, X509_CRL_free);
 	free(r);
 	return NULL;
 }

@@ -27,9 +27,9 @@ void snp_options_done(struct snp_options *o);
 
 struct snp_rules {
 	X509_STORE *store;
-	unsigned long flags; /* X509_V_FLAG_* of paths: revocation, if lists were given */
 	STACK_OF(X509) * between;
 	STACK_OF(X509) * keys;
+	STACK_OF(X509_CRL) * crls; /* those of the store; none: revocation isn't judged */
 	struct snp_least leasts[SNP_LEASTS_MAX];
 	size_t leasts_n; /* 0: patch levels aren't judged */
 };

@@ -226,12 +226,25 @@ class Refuses(Case):
         got = self.good(self.send(daemon=bare, tcb={"snp": 0}, certs=self.with_cert(self.vcek(tcb={"snp": 0}))), bare)
         self.assertIs(got["tcb_judged"], False)
 
+    def test_signatures_of_other_kinds_on_certificates(self):
+        p = World.platform
+        sha256 = ("-sha256", "-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32")
+        for sign in (("-sha384",), sha256):
+            leaf = p.ask.issue(p.key, "SEV-VCEK", rows=snp.extensions(), sign=sign)
+            self.expect(CHAIN, "certificate 0 of the path: it isn't signed with RSASSA-PSS", certs=self.with_cert(leaf))
+            ask = p.ark.issue(p.ask.key, p.ask.name, "ca", sign=sign)
+            daemon = self.daemon(roots=self.file("roots-weak.pem", p.ark.pem + ask))
+            self.expect(CHAIN, "certificate 1 of the path: it isn't signed with RSASSA-PSS", daemon=daemon)
+
     def test_revocation(self):
         p = World.platform
         lists = [self.file("ark.crl", p.ark.revocations()), self.file("ask.crl", p.ask.revocations())]
         revoked = self.file("ask2.crl", p.ask.revocations(p.vcek)), self.file("ark2.crl", p.ark.revocations(p.ask.pem))
-        for files, word in ((lists, None), ([lists[0], revoked[0]], "revoked"), ([revoked[1], lists[1]], "revoked"),
-                            (lists[:1], "CRL")):
+        foreign = self.file("foreign.crl", World.foreign.ark.revocations())
+        # AMD's roots list what is below them, and nobody lists keys.
+        for files, word in ((lists[:1], None), (lists, None), ([lists[0], revoked[0]], "certificate 0 of the path: certificate revoked"),
+                            ([revoked[1]], "certificate 1 of the path: certificate revoked"), ([revoked[1], lists[1]], "revoked"),
+                            (lists[1:], "certificate 1 of the path: unable to get certificate CRL"), ([foreign], "CRL")):
             daemon = self.daemon(*(x for f in files for x in ("--snp-crl", f)))
             if word:
                 self.expect(CHAIN, word, daemon=daemon)

@@ -266,6 +266,14 @@ class RefusesEvidence(EvidenceCase):
             self.assertEqual(done.stdout, b"")
             self.assertRegex(done.stderr.decode(), r"^teelaunch verify: TL10\d\d: ")
 
+    def test_a_report_that_nobody_here_judges_is_not_passed_over(self):
+        e = World.paper.evidence(CHALLENGE)
+        body = {"tpmAttestation": e.tpm_attestation()}
+        self.verify(body)
+        for more in ({}, {"tokenOptions": {}}):
+            done = self.run_it(*self.options({**body, **more, "sevSnpAttestation": {"report": "AA=="}}), status=3)
+            self.assertRegex(done.stderr.decode(), "TL1002: 'sevSnpAttestation'")
+
     def test_wrong_use(self):
         file = self.file(vm_attestation(self.good()))
         base = ["--evidence", file, "--nonce", CHALLENGE.hex(), "--ak-roots", World.ca.pem]
