@@ -22,6 +22,7 @@
 static void on_decided(void *ctx, const struct verifier_decision *d)
 {
 	struct decisions *log = ctx;
+	struct tl_error err = { 0 };
 
 	tl_log_event(
 		d->is_accepted ? LOG_INFO : LOG_WARNING, "verifier.decided",
@@ -31,31 +32,9 @@ static void on_decided(void *ctx, const struct verifier_decision *d)
 		d->is_accepted ? "accepted" : "refused", d->codes, d->anchor, d->instance, d->image,
 		d->machine_image, d->signatures, d->signatures_dropped, d->signature_problem,
 		d->took_ms, d->reason);
-	if (!d->line)
-		return;
-	pthread_mutex_lock(&log->lock);
-	if (log->fd >= 0 && tl_write_all(log->fd, d->line, strlen(d->line)) < 0)
-		tl_log_event(LOG_ERR, "verifier.decision-lost", "reason='can not be written'");
-	pthread_mutex_unlock(&log->lock);
-}
-
-/* The file may have been moved away by whoever rotates it. */
-static int decisions_open(struct settings *s, struct tl_error *err)
-{
-	bool is_file = strcmp(s->decision_log, "-") != 0;
-	int fd = is_file ? open(s->decision_log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640)
-			 : STDOUT_FILENO;
-	int old;
-
-	if (fd < 0)
-		return tl_fail_sys(err, TL_E_IO, errno, "--decision-log '%s'", s->decision_log);
-	pthread_mutex_lock(&s->decisions.lock);
-	old = s->decisions.fd;
-	s->decisions.fd = fd;
-	pthread_mutex_unlock(&s->decisions.lock);
-	if (is_file && old >= 0)
-		close(old);
-	return 0;
+	if (decisions_write(log, d->line, &err) < 0)
+		tl_log_event(LOG_ERR, "verifier.decision-lost", "code=%s reason='%s'",
+			     tl_catalogue_find(err.code)->id, err.msg);
 }
 
 static int port_write(const char *path, uint16_t port, struct tl_error *err)
@@ -74,15 +53,19 @@ static int port_write(const char *path, uint16_t port, struct tl_error *err)
 	return tl_file_replace(dir, basename(name_copy), text, strlen(text), 0644, err);
 }
 
-/* Whatever is wrong with the files, the verifier goes on with what it has. */
+/* Whatever is wrong with the files, the verifier goes on with what it has, the log of decisions
+ * among it: all are ready before anything changes. */
 static void reload(struct settings *s, struct verifier *v)
 {
 	struct tl_error err = { 0 };
 	char kid[VERIFIER_KID_MAX];
-	int r = s->decision_log ? decisions_open(s, &err) : 0;
+	auto_close int fd = -1;
+	int r = s->decision_log ? decisions_open(s->decision_log, &fd, &err) : 0;
 
 	if (r == 0)
 		r = verifier_reload(v, &s->verifier, &err);
+	if (r == 0 && s->decision_log)
+		decisions_use(&s->decisions, take_fd(fd));
 	verifier_kid(v, kid);
 	if (r == 0)
 		tl_log_event(LOG_INFO, "verifier.reloaded", "kid='%s'", kid);
@@ -97,7 +80,7 @@ static int serve(struct settings *s, struct tl_error *err)
 	auto_verifier_service struct verifier *v = NULL;
 	char kid[VERIFIER_KID_MAX];
 	sigset_t signals;
-	int sig = 0;
+	int sig = 0, fd = -1;
 	int r;
 
 	(void)sigemptyset(&signals);
@@ -106,9 +89,12 @@ static int serve(struct settings *s, struct tl_error *err)
 	(void)sigaddset(&signals, SIGHUP);
 	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN); /* a write beyond a limit fails: one line, not all */
 	s->verifier.decision_lines = s->decision_log != NULL;
 	s->verifier.decided_ctx = &s->decisions;
-	r = s->decision_log ? decisions_open(s, err) : 0;
+	r = s->decision_log ? decisions_open(s->decision_log, &fd, err) : 0;
+	if (fd >= 0)
+		decisions_use(&s->decisions, fd);
 	if (r == 0)
 		r = verifier_start(&s->verifier, &v, err);
 	if (r == 0 && s->port_file)

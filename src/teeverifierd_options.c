@@ -203,12 +203,13 @@ struct settings settings_defaults(void)
 			      .challenge_ttl_s = CHALLENGE_TTL_S_DEFAULT,
 			      .token_ttl_s = TOKEN_TTL_S_DEFAULT },
 		.log_level = "info",
-		.decisions = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1 },
+		.decisions = DECISIONS_NOWHERE,
 	};
 }
 
 void settings_done(struct settings *s)
 {
+	decisions_done(&s->decisions);
 	tl_strv_done(&s->verifier.token_keys);
 	tl_strv_done(&s->verifier.ak_roots);
 	tl_strv_done(&s->verifier.ak_intermediates);

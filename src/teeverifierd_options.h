@@ -2,7 +2,6 @@
 /* The options of teeverifierd, as a table, and what they set. */
 #pragma once
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,12 +9,7 @@
 #include <teelaunch/error.h>
 
 #include "../attest/verifier/verifier.h"
-
-/* Where decision lines go; opened again on SIGHUP, while threads write. */
-struct decisions {
-	pthread_mutex_t lock;
-	int fd; /* -1: nowhere */
-};
+#include "teeverifierd_decisions.h"
 
 struct settings {
 	struct verifier_options verifier;

@@ -38,7 +38,7 @@ LAYERS = {
     # Writes down the command lines of all three.
     "completion": {"core", "teelaunch", "teelaunchd", "teeverifierd"},
     "keys_man": {"core", "policy"},
-    "tests": {"core", "io", "policy", "attest", "verifier", "image_text", "image_registry", "vm",
+    "tests": {"core", "io", "policy", "attest", "verifier", "teeverifierd", "image_text", "image_registry", "vm",
               "workload_text", "launcher", "run_options", "tests"},
 }
 

@@ -8,6 +8,7 @@ import datetime
 import hashlib
 import json
 import os
+import resource
 import sys
 import tempfile
 import unittest
@@ -19,10 +20,11 @@ import verifier_signatures
 
 path = verifier.path
 CHECKS = ["request", "challenge", "ak_certificate", "ak_chain", "instance", "banks", "quote", "tdx_quote", "nonce",
-          "signature", "pcr_digest", "tdx_chain", "tdx_signature", "tdx_td", "tdx_tcb", "firmware_log", "firmware_replay",
-          "boot_claims", "image_log", "image", "tdx_image", "launch_log", "launch_replay", "launch_events", "record_log",
+          "signature", "pcr_digest", "tdx_chain", "tdx_signature", "tdx_td", "tdx_tcb", "snp_report", "snp_chain",
+          "snp_signature", "snp_guest", "snp_tcb", "firmware_log", "firmware_replay",
+          "boot_claims", "image_log", "image", "tdx_image", "snp_image", "launch_log", "launch_replay", "launch_events", "record_log",
           "record", "identity"]
-TDX = [c for c in CHECKS if c.startswith("tdx_")]
+OF_PROCESSORS = [c for c in CHECKS if c.startswith(("tdx_", "snp_"))]
 
 
 class Logged(verifier.Daemon):
@@ -70,7 +72,7 @@ class Decisions(unittest.TestCase):
         self.assertEqual((line["decision"], line["reason"], line["tee"], line["instance"], line["image"]),
                          ("accepted", "", "PAPER", "demo-vm", "sha256:" + "ab" * 32))
         self.assertEqual({k: v for k, v in self.outcomes(line["checks"]).items() if v != "passed"},
-                         {c: "skipped" for c in TDX + ["image_log", "image", "identity"]})
+                         {c: "skipped" for c in OF_PROCESSORS + ["image_log", "image", "identity"]})
         claims = json.loads(verifier.b64url(body["attestationToken"].split(".")[1]))
         self.assertEqual(line["claims"], claims)
         text = ev.read(path("decisions")).decode()
@@ -138,6 +140,40 @@ class Decisions(unittest.TestCase):
         count = len(lines("quiet.1"))
         self.ask(daemon=World.quiet)
         self.assertEqual((len(lines("quiet.1")), len(lines("quiet"))), (count, 1))
+
+    def test_a_reload_that_fails_leaves_the_log_where_it_is(self):
+        """All or nothing: keys that can't be used don't move the log either."""
+        self.ask(daemon=World.quiet)
+        os.rename(path("quiet"), path("quiet.2"))
+        self.addCleanup(World.quiet.reload)
+        good = ev.read(path("ecc.key"))
+        ev.secret(path("ecc.key"), "junk")
+        try:
+            World.quiet.reload("verifier.reload-failed")
+        finally:
+            ev.secret(path("ecc.key"), good)
+        count = len(lines("quiet.2"))
+        self.ask(daemon=World.quiet)
+        self.assertEqual(len(lines("quiet.2")), count + 1)
+
+    def test_a_line_that_does_not_fit_is_told_and_spoils_no_other(self):
+        self.ask(daemon=World.quiet)
+        with open(path("quiet"), "ab") as f:  # a limit that its other log is far from
+            f.write(ev.read(path("quiet")).splitlines(True)[-1] * 100)
+        size, pid = os.path.getsize(path("quiet")), World.quiet.process.pid
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size + 100, before[1]))
+        try:
+            self.assertEqual(self.ask(daemon=World.quiet)[2], 200)
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+        self.assertIn("verifier.decision-lost code=TL0004", ev.read(World.quiet.log).decode())
+        self.ask(daemon=World.quiet)
+        rest = ev.read(path("quiet"))[size:].splitlines()
+        os.rename(path("quiet"), path("quiet.torn"))  # no other test can read it
+        World.quiet.reload()
+        self.assertEqual((len(rest), len(rest[0])), (2, 100))
+        self.assertEqual(json.loads(rest[1])["decision"], "accepted")
 
 
 def main():
