@@ -74,22 +74,26 @@ static void reload(struct settings *s, struct verifier *v)
 			     tl_catalogue_find(err.code)->id, err.msg);
 }
 
-/* The serving threads must not take the signals: they are blocked before those start. */
-static int serve(struct settings *s, struct tl_error *err)
+/* Taken one by one, and by this thread alone: a reload that comes while files are read for the
+ * first time must wait, not end the process, so they are blocked before anything else. */
+static void signals_block(sigset_t *ret)
+{
+	(void)sigemptyset(ret);
+	(void)sigaddset(ret, SIGTERM);
+	(void)sigaddset(ret, SIGINT);
+	(void)sigaddset(ret, SIGHUP);
+	(void)sigprocmask(SIG_BLOCK, ret, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN); /* a write beyond a limit fails: one line, not all */
+}
+
+static int serve(struct settings *s, const sigset_t *signals, struct tl_error *err)
 {
 	auto_verifier_service struct verifier *v = NULL;
 	char kid[VERIFIER_KID_MAX];
-	sigset_t signals;
 	int sig = 0, fd = -1;
 	int r;
 
-	(void)sigemptyset(&signals);
-	(void)sigaddset(&signals, SIGTERM);
-	(void)sigaddset(&signals, SIGINT);
-	(void)sigaddset(&signals, SIGHUP);
-	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
-	(void)signal(SIGPIPE, SIG_IGN);
-	(void)signal(SIGXFSZ, SIG_IGN); /* a write beyond a limit fails: one line, not all */
 	s->verifier.decision_lines = s->decision_log != NULL;
 	s->verifier.decided_ctx = &s->decisions;
 	r = s->decision_log ? decisions_open(s->decision_log, &fd, err) : 0;
@@ -110,7 +114,7 @@ static int serve(struct settings *s, struct tl_error *err)
 		     s->verifier.identity_jwks ? "checked" : "ignored", s->verifier.references.n,
 		     s->verifier.tdx.root ? "checked" : "refused",
 		     s->verifier.snp.roots.n ? "checked" : "refused");
-	while (sigwait(&signals, &sig) != 0 || sig == SIGHUP)
+	while (sigwait(signals, &sig) != 0 || sig == SIGHUP)
 		if (sig == SIGHUP)
 			reload(s, v);
 	tl_log_event(LOG_INFO, "verifier.ending", "signal=%d", sig);
@@ -121,8 +125,10 @@ int main(int argc, char **argv)
 {
 	struct settings s = settings_defaults();
 	struct tl_error err = { 0 };
+	sigset_t signals;
 	int r;
 
+	signals_block(&signals);
 	/* tss2-mu writes to standard error about each malformed quote; our own message says it. */
 	(void)setenv("TSS2_LOG", "all+NONE", 1);
 	s.verifier.decided = on_decided;
@@ -135,7 +141,7 @@ int main(int argc, char **argv)
 		if (r == 0)
 			r = settings_check(&s, &err);
 		if (r == 0)
-			r = serve(&s, &err);
+			r = serve(&s, &signals, &err);
 	}
 	if (r < 0)
 		(void)fprintf(stderr, "teeverifierd: %s: %s\n", tl_catalogue_find(err.code)->id,

@@ -19,6 +19,7 @@ import verifier_evidence as ev
 import verifier_signatures
 
 path = verifier.path
+HERE = os.path.dirname(os.path.abspath(__file__))
 PLACES = 256
 GIGABYTE = 1 << 30
 
@@ -99,8 +100,28 @@ class Hostile(unittest.TestCase):
             for s in held:
                 s.close()
 
+    def test_a_signal_before_it_serves_is_heeded_once_it_does(self):
+        library = path("early_signal.so")
+        ev.run("gcc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", library, os.path.join(HERE, "early_signal.c"), "-ldl")
+        os.environ["LD_PRELOAD"] = library
+        try:
+            early = verifier.Daemon("early", [path("ecc.key")], [])
+        finally:
+            del os.environ["LD_PRELOAD"]
+        try:
+            deadline = time.monotonic() + 20
+            while "verifier.reloaded" not in ev.read(early.log).decode():
+                self.assertLess(time.monotonic(), deadline, ev.read(early.log).decode())
+                time.sleep(0.01)
+            self.assertEqual(early.call("GET", "/healthz")[0], 200)
+        finally:
+            self.assertEqual(early.stop(), 0)
+
     def test_slow_senders_give_way_when_all_places_are_taken(self):
-        slow = []
+        """Of a TLS record of 512 bytes (RFC 8446, 5.1) there is always a byte more to come: the other side can
+        neither read it nor find anything wrong with it, so nothing but its own clock ends the connection."""
+        record = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(506)
+        slow, sent = [], 0
         for _ in range(PLACES):
             try:
                 s = plain()
@@ -111,11 +132,13 @@ class Hostile(unittest.TestCase):
         begin, ended = time.monotonic(), 0
         while time.monotonic() - begin < 30 and ended < PLACES // 2:
             ended = 0
-            for s in slow:  # a byte of a TLS record now and then keeps an idle timer from running out
+            for s in slow:  # a byte now and then keeps an idle timer from running out
                 try:
-                    s.send(b"\x16")
+                    s.send(record[sent:sent + 1])
                 except OSError:
                     ended += 1
+            sent += 1
+            self.assertLess(sent, len(record), "the record came to its end")
             time.sleep(0.5)
         for s in slow:
             s.close()
