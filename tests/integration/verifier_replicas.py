@@ -169,12 +169,15 @@ class Replicas(unittest.TestCase):
 
         def ask(daemon):
             client = verifier.Client(daemon)
-            while not ends.is_set():
-                name, nonce = client.challenge()
-                status, body = client.verify(name, World.paper.evidence(nonce))
-                count[0] += 1
-                if status != 200:
-                    faults.append(body)
+            try:
+                while not ends.is_set():
+                    name, nonce = client.challenge()
+                    status, body = client.verify(name, World.paper.evidence(nonce))
+                    count[0] += 1
+                    if status != 200:
+                        faults.append(body)
+            except Exception as e:  # nobody sees what ends a thread
+                faults.append(repr(e))
 
         threads = [threading.Thread(target=ask, args=(d,)) for d in (self.a, self.b) * 2]
         for thread in threads:
