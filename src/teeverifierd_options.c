@@ -77,6 +77,9 @@ const struct setting_row setting_rows[] = {
 	{ "snp-crl", "FILE", SETTING_LIST, AT(verifier.snp.crls), 0,
 	  "revocation list of a product's ARK, PEM or DER; with one, every product needs one "
 	  "(revocation isn't judged, and tokens say so)" },
+	{ "require-tee", "tdx|snp", SETTING_LIST, AT(verifier.required_tees), 0,
+	  "evidence must have a processor's report of that kind; given twice, of one of the two "
+	  "(no demand)" },
 	{ "challenge-key", "FILE", SETTING_LIST, AT(verifier.challenge_keys), 0,
 	  "32 bytes or more that all replicas share; the first makes challenges, all are accepted "
 	  "(random, for this process alone)" },
@@ -216,5 +219,6 @@ void settings_done(struct settings *s)
 	tl_strv_done(&s->verifier.references);
 	tdx_options_done(&s->verifier.tdx);
 	snp_options_done(&s->verifier.snp);
+	tl_strv_done(&s->verifier.required_tees);
 	tl_strv_done(&s->verifier.challenge_keys);
 }

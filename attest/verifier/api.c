@@ -293,6 +293,7 @@ static int verify(const struct api *api, const struct api_request *req, const st
 	v.made.has_tdx_tcb = v.made.has_tdx && api->rules.tdx && api->rules.tdx->has_tcb;
 	v.made.has_snp = v.body && v.body->has_snp;
 	v.made.has_snp_tcb = v.made.has_snp && api->rules.snp && api->rules.snp->leasts_n;
+	v.made.has_required_tee = api->rules.tees_required != 0;
 	v.made.has_identity = api->rules.identity && v.body && v.body->id_tokens_n;
 	if (r == 0)
 		r = challenge_check(api, req, res, v.body, v.name, nonce, err);

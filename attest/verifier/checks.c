@@ -5,8 +5,9 @@
 
 #include <teelaunch/cleanup.h>
 
-#define CODES_MAX       5
-#define CHECK_TDX_QUOTE "tdx_quote"
+#define CODES_MAX        5
+#define CHECK_TDX_QUOTE  "tdx_quote"
+#define CHECK_SNP_REPORT "snp_report"
 
 struct check {
 	const char *name;
@@ -15,6 +16,7 @@ struct check {
 	enum {
 		ALWAYS,
 		FOR_QUOTES, /* whichever there are; a TD's must be readable */
+		FOR_NONCES, /* likewise, and so must a report be that stands beside */
 		FOR_TPM,
 		FOR_TDX,
 		FOR_TDX_TCB,
@@ -23,6 +25,7 @@ struct check {
 		FOR_SNP,
 		FOR_SNP_TCB,
 		FOR_SNP_IMAGES,
+		FOR_REQUIRED_TEE,
 		FOR_IDENTITY
 	} made;
 };
@@ -44,17 +47,18 @@ static const struct check checks[] = {
 	{ "banks", { TL_E_VERIFY_BANKS }, "challenge", FOR_TPM },
 	{ "quote", { TL_E_VERIFY_QUOTE }, "challenge", FOR_TPM },
 	{ CHECK_TDX_QUOTE, { TL_E_VERIFY_TDX_QUOTE }, "challenge", FOR_TDX },
-	{ "nonce", { TL_E_VERIFY_NONCE }, "quote", FOR_QUOTES },
+	{ CHECK_SNP_REPORT, { TL_E_VERIFY_SNP_REPORT }, "challenge", FOR_SNP },
+	{ "required_tee", { TL_E_VERIFY_TEE }, "challenge", FOR_REQUIRED_TEE },
+	{ "nonce", { TL_E_VERIFY_NONCE }, "quote", FOR_NONCES },
 	{ "signature", { TL_E_VERIFY_SIGNATURE }, "instance", FOR_TPM },
 	{ "pcr_digest", { TL_E_VERIFY_PCR_DIGEST }, "quote", FOR_TPM },
 	{ "tdx_chain", { TL_E_VERIFY_TDX_CHAIN }, CHECK_TDX_QUOTE, FOR_TDX },
 	{ "tdx_signature", { TL_E_VERIFY_TDX_SIGNATURE }, "tdx_chain", FOR_TDX },
 	{ "tdx_td", { TL_E_VERIFY_TDX_TD }, CHECK_TDX_QUOTE, FOR_TDX },
 	{ "tdx_tcb", { TL_E_VERIFY_TDX_TCB }, "tdx_chain", FOR_TDX_TCB },
-	{ "snp_report", { TL_E_VERIFY_SNP_REPORT }, "challenge", FOR_SNP },
-	{ "snp_chain", { TL_E_VERIFY_SNP_CHAIN }, "snp_report", FOR_SNP },
+	{ "snp_chain", { TL_E_VERIFY_SNP_CHAIN }, CHECK_SNP_REPORT, FOR_SNP },
 	{ "snp_signature", { TL_E_VERIFY_SNP_SIGNATURE }, "snp_chain", FOR_SNP },
-	{ "snp_guest", { TL_E_VERIFY_SNP_GUEST }, "snp_report", FOR_SNP },
+	{ "snp_guest", { TL_E_VERIFY_SNP_GUEST }, CHECK_SNP_REPORT, FOR_SNP },
 	{ "snp_tcb", { TL_E_VERIFY_SNP_TCB }, "snp_chain", FOR_SNP_TCB },
 	{ "firmware_log", { TL_E_VERIFY_FIRMWARE_LOG }, "challenge", FOR_QUOTES },
 	{ "firmware_replay", { TL_E_VERIFY_FIRMWARE_REPLAY }, "firmware_log", FOR_QUOTES },
@@ -112,6 +116,7 @@ static bool is_made(const struct check *c, const struct checks_made *made)
 	switch (c->made) {
 	case ALWAYS:
 	case FOR_QUOTES:
+	case FOR_NONCES:
 		return true;
 	case FOR_TPM:
 		return made->has_tpm;
@@ -129,6 +134,8 @@ static bool is_made(const struct check *c, const struct checks_made *made)
 		return made->has_snp_tcb;
 	case FOR_SNP_IMAGES:
 		return made->has_images && made->has_snp;
+	case FOR_REQUIRED_TEE:
+		return made->has_required_tee;
 	case FOR_IDENTITY:
 		return made->has_identity;
 	}
@@ -148,8 +155,11 @@ static size_t check_find(const char *name)
 static bool is_possible(const struct check *c, const struct checks_made *made,
 			const enum outcome *outcomes)
 {
-	if (c->made == FOR_QUOTES && made->has_tdx &&
+	if ((c->made == FOR_QUOTES || c->made == FOR_NONCES) && made->has_tdx &&
 	    outcomes[check_find(CHECK_TDX_QUOTE)] != PASSED)
+		return false;
+	if (c->made == FOR_NONCES && made->has_snp &&
+	    outcomes[check_find(CHECK_SNP_REPORT)] != PASSED)
 		return false;
 	for (const char *needs = c->needs; needs;) {
 		size_t i = check_find(needs);

@@ -12,13 +12,14 @@
 
 /* What this verifier and this request make a check of. */
 struct checks_made {
-	bool has_images;   /* reference values are given */
-	bool has_tpm;      /* a TPM's quotes were sent */
-	bool has_tdx;      /* a TD's quote was sent */
-	bool has_tdx_tcb;  /* Intel's statements on TCBs are given */
-	bool has_snp;      /* a SEV-SNP report was sent */
-	bool has_snp_tcb;  /* the least patch levels are given */
-	bool has_identity; /* keys for identity tokens are given, and such tokens were sent */
+	bool has_images;       /* reference values are given */
+	bool has_tpm;          /* a TPM's quotes were sent */
+	bool has_tdx;          /* a TD's quote was sent */
+	bool has_tdx_tcb;      /* Intel's statements on TCBs are given */
+	bool has_snp;          /* a SEV-SNP report was sent */
+	bool has_snp_tcb;      /* the least patch levels are given */
+	bool has_required_tee; /* a processor's report is demanded */
+	bool has_identity;     /* keys for identity tokens are given, and such tokens were sent */
 };
 
 /** "nonce", "ak_chain"; "other" for what no check is about, as lack of memory. Static. */

@@ -103,6 +103,19 @@ static void snp_check(const struct evidence_rules *rules, const struct verify_re
 				&ret->snp.is_measurement_known, refusals);
 }
 
+static void tees_check(const struct evidence_rules *rules, const struct verify_request *req,
+		       struct refusals *refusals)
+{
+	unsigned int sent = (req->has_tdx ? EVIDENCE_TDX : 0) | (req->has_snp ? EVIDENCE_SNP : 0);
+
+	if (rules->tees_required && !(rules->tees_required & sent))
+		refuse(refusals, TL_E_VERIFY_TEE,
+		       "the evidence has no report of a processor, but one is demanded: %s",
+		       rules->tees_required == EVIDENCE_TDX   ? "tdx"
+		       : rules->tees_required == EVIDENCE_SNP ? "snp"
+							      : "tdx or snp");
+}
+
 static void identities_check(const struct identity_keys *keys, const struct verify_request *req,
 			     const char *audience, int64_t now_s, struct checked_evidence *ret,
 			     struct refusals *refusals)
@@ -134,6 +147,7 @@ void evidence_check(const struct evidence_rules *rules, const struct verify_requ
 		td_check(rules, req, nonce, nonce_n, now_s, ret, refusals);
 	if (req->has_snp && rules->snp)
 		snp_check(rules, req, nonce, nonce_n, now_s, ret, refusals);
+	tees_check(rules, req, refusals);
 	if (ret->launch.image_digest &&
 	    image_signatures_check(&req->signatures, ret->launch.image_digest, &ret->signatures) <
 		    0)

@@ -23,6 +23,12 @@
 #include "snp_check.h"
 #include "tdx_check.h"
 
+/* Kinds of processors' reports. */
+enum evidence_tee {
+	EVIDENCE_TDX = 1,
+	EVIDENCE_SNP = 2,
+};
+
 /* What the evidence is held against; borrowed. */
 struct evidence_rules {
 	const struct ak_anchors *anchors;
@@ -30,6 +36,7 @@ struct evidence_rules {
 	const struct image_references *images; /* none: which image booted isn't judged */
 	const struct tdx_rules *tdx; /* NULL: requests with TDX evidence are refused before */
 	const struct snp_rules *snp; /* NULL: requests with SEV-SNP reports are refused before */
+	unsigned int tees_required;  /* enum evidence_tee: one of these must be there; 0: none */
 	/* Evidence of a form that has the launch record for who asks (VmAttestation): without one,
 	 * PCR 15 says nothing, and neither do the claims. */
 	bool is_record_apart;

@@ -32,6 +32,7 @@ struct state {
 	struct image_references images;
 	struct tdx_rules *tdx;
 	struct snp_rules *snp;
+	unsigned int tees_required;
 	struct api_callers callers;
 	char *issuer;
 	char *swname;
@@ -292,6 +293,26 @@ static int load_snp(struct load *l, const struct verifier_options *opt, struct t
 	return snp_rules_load(&opt->snp, &l->state->snp, err);
 }
 
+/* What can't be checked can't be demanded: nothing would ever be accepted. */
+static int load_required_tees(struct load *l, const struct verifier_options *opt,
+			      struct tl_error *err)
+{
+	for (size_t i = 0; i < opt->required_tees.n; i++) {
+		const char *name = opt->required_tees.items[i];
+
+		if (l->state->tdx && strcmp(name, "tdx") == 0)
+			l->state->tees_required |= EVIDENCE_TDX;
+		else if (l->state->snp && strcmp(name, "snp") == 0)
+			l->state->tees_required |= EVIDENCE_SNP;
+		else
+			return tl_fail(err, TL_E_USAGE, EINVAL,
+				       "--require-tee '%s' must be tdx (with --tdx-root) or snp "
+				       "(with --snp-root)",
+				       name);
+	}
+	return 0;
+}
+
 static int load_callers(struct load *l, const struct verifier_options *opt, struct tl_error *err)
 {
 	auto_secret struct tl_secret text = { 0 };
@@ -343,7 +364,8 @@ static void api_fill(struct state *s, const struct verifier_options *opt)
 			   .identity = s->identity,
 			   .images = &s->images,
 			   .tdx = s->tdx,
-			   .snp = s->snp },
+			   .snp = s->snp,
+			   .tees_required = s->tees_required },
 		.claims = { .issuer = s->issuer,
 			    .swname = s->swname,
 			    .swversion = s->swversion,
@@ -365,8 +387,8 @@ static int state_load(const struct verifier_options *opt, const struct state *ol
 {
 	static int (*const loads[])(struct load * l, const struct verifier_options *opt,
 				    struct tl_error *err) = {
-		load_token_keys, load_pki, load_anchors, load_challenges, load_identity,
-		load_references, load_tdx, load_snp,     load_callers,
+		load_token_keys, load_pki, load_anchors, load_challenges,    load_identity,
+		load_references, load_tdx, load_snp,     load_required_tees, load_callers,
 	};
 	auto_state struct state *s = calloc(1, sizeof(*s));
 	struct load l = { .state = s, .old = old };

@@ -46,6 +46,7 @@ struct verifier_options {
 	struct tl_strv references;       /* files; none: which image booted isn't judged */
 	struct snp_options snp;          /* without roots: SEV-SNP reports are refused unread */
 	struct tdx_options tdx;          /* without a root: TDX evidence is refused unread */
+	struct tl_strv required_tees;    /* "tdx", "snp": one of them; none: no demand */
 	struct tl_strv challenge_keys;   /* files of 32 bytes or more; none = random */
 	uint64_t challenge_ttl_s;
 	uint64_t token_ttl_s;

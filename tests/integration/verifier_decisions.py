@@ -19,12 +19,12 @@ import verifier_replicas
 import verifier_signatures
 
 path = verifier.path
-CHECKS = ["request", "challenge", "ak_certificate", "ak_chain", "instance", "banks", "quote", "tdx_quote", "nonce",
-          "signature", "pcr_digest", "tdx_chain", "tdx_signature", "tdx_td", "tdx_tcb", "snp_report", "snp_chain",
+CHECKS = ["request", "challenge", "ak_certificate", "ak_chain", "instance", "banks", "quote", "tdx_quote", "snp_report", "required_tee", "nonce",
+          "signature", "pcr_digest", "tdx_chain", "tdx_signature", "tdx_td", "tdx_tcb", "snp_chain",
           "snp_signature", "snp_guest", "snp_tcb", "firmware_log", "firmware_replay",
           "boot_claims", "image_log", "image", "tdx_image", "snp_image", "launch_log", "launch_replay", "launch_events", "record_log",
           "record", "identity"]
-OF_PROCESSORS = [c for c in CHECKS if c.startswith(("tdx_", "snp_"))]
+OF_PROCESSORS = [c for c in CHECKS if c.startswith(("tdx_", "snp_", "required_"))]
 
 
 class Logged(verifier.Daemon):

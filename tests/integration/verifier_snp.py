@@ -19,6 +19,7 @@ import verifier_image
 import verifier_signatures
 
 REPORT, CHAIN, SIGNATURE, GUEST, TCB, IMAGE = "TL1042", "TL1043", "TL1044", "TL1045", "TL1046", "TL1047"
+TEE = "TL1048"
 LEAST = "Milan:bootloader=4,tee=0,snp=20,microcode=200"
 
 
@@ -265,6 +266,30 @@ class Refuses(Case):
         for bad in ("Milan", "Milan:", ":" + LEAST.split(":")[1], LEAST + ",tee=1", LEAST + ",x=1", LEAST.replace("20", "256"),
                     LEAST.replace("tee=0,", ""), LEAST.replace("tee=0", "tee"), "A" * 20 + LEAST[5:]):
             self.refused_start("--snp-min-tcb", "must be", options=roots + ["--snp-min-tcb", bad])
+
+    def test_a_report_can_be_demanded(self):
+        daemon = self.daemon("--require-tee", "snp")
+        self.good(self.send(daemon=daemon), daemon)
+        for verb in ("verifyAttestation", "verifyConfidentialSpace"):
+            name, nonce = daemon.challenge()
+            error = self.refused(daemon.verify(name, World.paper.evidence(nonce), verb), TEE)
+            self.assertIn("demanded: snp", error["message"])
+        for bad in ("tdx", "sev", ""):  # the first isn't checked here, so it can't be demanded
+            self.refused_start("--require-tee", options=World.options("--require-tee", bad))
+
+    def test_no_check_passed_that_a_broken_report_left_unmade(self):
+        log = v.path("snp-decisions")
+        daemon = self.daemon("--decision-log", log, "--require-tee", "snp")
+
+        def skipped(**made):
+            self.send(daemon=daemon, **made)
+            checks = json.loads(ev.read(log).splitlines()[-1])["checks"]
+            return {c["check"] for c in checks if c["outcome"] == "skipped" and not c["check"].startswith("tdx")}
+        always = {"image_log", "image", "snp_image", "identity"}
+        rest = {"snp_chain", "snp_signature", "snp_guest", "snp_tcb"}
+        self.assertEqual(skipped(), always)
+        self.assertEqual(skipped(edit=lambda r: r[1:]), always | rest | {"nonce"})
+        self.assertEqual(skipped(certs=[]), always | {"snp_signature", "snp_tcb"})
 
     def test_requests(self):
         name, nonce = World.daemon.challenge()

@@ -432,7 +432,8 @@ class Decisions(Case):
             line = json.loads(ev.read(log).splitlines()[-1])
             return {c["check"] for c in line["checks"] if c["outcome"] == word}
         tpm = {"banks", "quote", "signature", "pcr_digest", "record_log", "record"}
-        given = {"image_log", "image", "tdx_image", "identity"}
+        given = {"image_log", "image", "tdx_image", "identity", "required_tee", "snp_report", "snp_chain", "snp_signature",
+                 "snp_guest", "snp_tcb", "snp_image"}
         self.assertEqual(outcomes("skipped"), tpm | given)
         self.assertEqual(json.loads(ev.read(log).splitlines()[-1])["tee"], "GCP_INTEL_TDX")
         self.assertEqual(outcomes("skipped", chain=World.foreign.chain()), tpm | given | {"tdx_signature", "tdx_tcb"})
