@@ -220,8 +220,7 @@ class Processor(launch_case.LaunchCase):
         self.world.boot("--hardened")
         self.world.is_fresh_boot = False
         sizes = (1, 50, 51, 64)
-        tool = os.path.join(self.world.programs, "..", "tests", "tsm_tool")
-        out = parts.run(tool, "joined", self.hw.fs, self.world.tpm.tcti, self.world.tpm.file("binary_bios_measurements"),
+        out = parts.run(os.environ["TL_TSM_TOOL"], "joined", self.hw.fs, self.world.tpm.tcti, self.world.tpm.file("binary_bios_measurements"),
                         *("5a" * n for n in sizes)).decode().splitlines()
         self.assertEqual(out, ["3, 1", "3, 1", "0, 1", "0, 1", "ok"])
         self.note("nonces of %s bytes: TPM quotes beside TDX up to 50", ", ".join(map(str, sizes)))

@@ -119,7 +119,7 @@ class Accepts(Case):
         self.assertIs(claims["submods"]["tdx"]["ak_quoted"], True)
         self.assertEqual((claims["hwmodel"], claims["secboot"], claims["dbgstat"]),
                          ("GCP_INTEL_TDX", True, "disabled-since-boot"))
-        self.refused(self.both(lambda e: e.quotes["sha256"].update(signature=e.quotes["sha256"]["signature"][:-1] + b"x")),
+        self.refused(self.both(lambda e: e.quotes["sha256"].update(signature=ev.flip(e.quotes["sha256"]["signature"], 60))),
                      v.SIGNATURE)
         other = [(5, b"OTHER=1") if e == (5, b"PATH=/bin") else e for e in ev.GOOD_EVENTS]
         self.refused(self.both(launch=other), LAUNCH_EVENTS)
