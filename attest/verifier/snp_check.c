@@ -56,16 +56,28 @@ static void nonce_check(const struct snp_report *report, const uint8_t *nonce, s
 	refuse_bytes(refusals, due, sizeof(due), report->report_data, sizeof(due));
 }
 
+static const char *policy_fault(const struct snp_report *report)
+{
+	if (report->policy & (SNP_POLICY_DEBUG | SNP_POLICY_MIGRATION))
+		return "may be debugged or migrated by its host";
+	if (!(report->policy & SNP_POLICY_ONE) || (report->policy & ~SNP_POLICY_KNOWN))
+		return "has a policy with bits that are not known here";
+	if ((report->policy & SNP_POLICY_ABI) > report->abi)
+		return "asks for a newer ABI than the firmware says it has";
+	return NULL;
+}
+
 static void guest_check(const struct snp_report *report, struct refusals *refusals)
 {
-	char found[20];
+	const char *fault = policy_fault(report);
+	char found[40];
 
-	if (!(report->policy & (SNP_POLICY_DEBUG | SNP_POLICY_MIGRATION)))
+	if (!fault)
 		return;
-	(void)snprintf(found, sizeof(found), "%016" PRIx64, report->policy);
-	refuse(refusals, TL_E_VERIFY_SNP_GUEST,
-	       "the guest may be debugged or migrated by its host (policy %s)", found);
-	refuse_values(refusals, "none of the bits 000c0000", found);
+	(void)snprintf(found, sizeof(found), "%016" PRIx64 ", ABI %04x", report->policy,
+		       report->abi);
+	refuse(refusals, TL_E_VERIFY_SNP_GUEST, "the guest %s (policy %s)", fault, found);
+	refuse_values(refusals, "none of the bits fffffffffc0c0000, and 20000", found);
 }
 
 /* What the host handed out, or else what the verifier was given for this chip and patch level. */

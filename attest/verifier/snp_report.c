@@ -15,6 +15,8 @@
 #define AT_MEASUREMENT    0x090
 #define AT_REPORTED_TCB   0x180
 #define AT_CHIP_ID        0x1a0
+#define AT_ABI_MINOR      0x1e9
+#define AT_ABI_MAJOR      0x1ea
 #define AT_LAUNCH_TCB     0x1f0
 #define AT_SIGNATURE      0x2a0
 
@@ -22,6 +24,7 @@
 #define VERSION_MAX        5
 #define ALGO_P384_SHA384   1
 #define VMPL_MAX           3
+#define FLAGS_KNOWN        0x1f /* AUTHOR_KEY_EN, MASK_CHIP_KEY, SIGNING_KEY */
 #define SIGNING_KEY(flags) ((flags) >> 2 & 7)
 #define GUID_BYTES         16
 #define ENTRY_BYTES        (GUID_BYTES + 8)
@@ -38,6 +41,34 @@ static int bad(struct tl_error *err, const char *what, uint64_t due, uint64_t fo
 		       (unsigned long long)due);
 }
 
+/* What must be zero, up to and without a version that put something there. */
+static const struct {
+	uint16_t at, n;
+	uint32_t until;
+} reserved[] = {
+	{ 0x04c, 4, VERSION_MAX + 1 },
+	{ 0x188, 3, 3 }, /* CPUID_FAM_ID, CPUID_MOD_ID, CPUID_STEP */
+	{ 0x18b, 21, VERSION_MAX + 1 },
+	{ 0x1eb, 1, VERSION_MAX + 1 },
+	{ 0x1ef, 1, VERSION_MAX + 1 },
+	{ 0x1f8, 16, 5 }, /* LAUNCH_MIT_VECTOR, CURRENT_MIT_VECTOR */
+	{ 0x208, 152, VERSION_MAX + 1 },
+	{ AT_SIGNATURE + 2 * SNP_SIGNATURE_PART, 512 - 2 * SNP_SIGNATURE_PART, VERSION_MAX + 1 },
+};
+
+/* Whoever sets it means something by it that isn't known here. */
+static int reserved_check(const uint8_t *report, uint32_t version, struct tl_error *err)
+{
+	for (size_t i = 0; i < TL_ARRAY_SIZE(reserved); i++)
+		for (size_t k = 0; version < reserved[i].until && k < reserved[i].n; k++)
+			if (report[reserved[i].at + k])
+				return bad(err, "a byte that is reserved", 0,
+					   report[reserved[i].at + k]);
+	return u32_at(report + AT_FLAGS) & ~(uint32_t)FLAGS_KNOWN
+		       ? bad(err, "a bit beside the kind of key", 0, u32_at(report + AT_FLAGS))
+		       : 0;
+}
+
 int snp_report_parse(const void *data, size_t n, struct snp_report *ret, struct tl_error *err)
 {
 	const uint8_t *p = data;
@@ -50,6 +81,7 @@ int snp_report_parse(const void *data, size_t n, struct snp_report *ret, struct 
 		.policy = u32_at(p + AT_POLICY) | (uint64_t)u32_at(p + AT_POLICY + 4) << 32,
 		.vmpl = u32_at(p + AT_VMPL),
 		.signing_key = SIGNING_KEY(u32_at(p + AT_FLAGS)),
+		.abi = (uint16_t)(p[AT_ABI_MAJOR] << 8 | p[AT_ABI_MINOR]),
 		.signed_part = p,
 		.r = p + AT_SIGNATURE,
 		.s = p + AT_SIGNATURE + SNP_SIGNATURE_PART,
@@ -63,6 +95,8 @@ int snp_report_parse(const void *data, size_t n, struct snp_report *ret, struct 
 		return bad(err, "the kind of key that signed it", SNP_KEY_VCEK, r.signing_key);
 	if (r.vmpl > VMPL_MAX)
 		return bad(err, "the privilege level of who asked for it", 0, r.vmpl);
+	if (reserved_check(p, r.version, err) < 0)
+		return -EBADMSG;
 	memcpy(r.report_data, p + AT_REPORT_DATA, sizeof(r.report_data));
 	memcpy(r.measurement, p + AT_MEASUREMENT, sizeof(r.measurement));
 	memcpy(r.reported_tcb, p + AT_REPORTED_TCB, sizeof(r.reported_tcb));
@@ -72,7 +106,31 @@ int snp_report_parse(const void *data, size_t n, struct snp_report *ret, struct 
 	return 0;
 }
 
-static int entry_take(const uint8_t *data, size_t n, const uint8_t *entry, struct snp_certs *ret,
+/* Its bytes are the table's, behind the entries, and no other entry's. */
+static int place_check(const uint8_t *data, size_t n, size_t head, size_t at, struct tl_error *err)
+{
+	uint64_t offset = u32_at(data + at + GUID_BYTES);
+	uint64_t length = u32_at(data + at + GUID_BYTES + 4);
+
+	if (offset < head || offset > n || length > n - offset)
+		return tl_fail(err, TL_E_VERIFY_SNP_REPORT, EBADMSG,
+			       "SEV-SNP certificate table: %llu bytes at %llu are not in it (%zu "
+			       "bytes, of which %zu are entries)",
+			       (unsigned long long)length, (unsigned long long)offset, n, head);
+	for (size_t other = 0; other < at; other += ENTRY_BYTES) {
+		uint64_t begin = u32_at(data + other + GUID_BYTES);
+
+		if (offset < begin + u32_at(data + other + GUID_BYTES + 4) &&
+		    begin < offset + length)
+			return tl_fail(err, TL_E_VERIFY_SNP_REPORT, EBADMSG,
+				       "SEV-SNP certificate table: %llu bytes at %llu are another "
+				       "entry's too",
+				       (unsigned long long)length, (unsigned long long)offset);
+	}
+	return 0;
+}
+
+static int entry_take(const uint8_t *data, const uint8_t *entry, struct snp_certs *ret,
 		      struct tl_error *err)
 {
 	const struct {
@@ -92,48 +150,49 @@ static int entry_take(const uint8_t *data, size_t n, const uint8_t *entry, struc
 		    0x27, 0xc7, 0x82 },
 		  &ret->ask },
 	};
-	uint32_t offset = u32_at(entry + GUID_BYTES), length = u32_at(entry + GUID_BYTES + 4);
-
-	if (offset > n || length > n - offset)
-		return tl_fail(err, TL_E_VERIFY_SNP_REPORT, EBADMSG,
-			       "SEV-SNP certificate table: %u bytes at %u are not in it (%zu)",
-			       length, offset, n);
 	for (size_t i = 0; i < TL_ARRAY_SIZE(kinds); i++) {
 		if (memcmp(entry, kinds[i].guid, GUID_BYTES) != 0)
 			continue;
 		if (kinds[i].to->data)
 			return tl_fail(err, TL_E_VERIFY_SNP_REPORT, EBADMSG,
 				       "SEV-SNP certificate table: a kind is there twice");
-		*kinds[i].to = (struct snp_span){ data + offset, length };
+		*kinds[i].to = (struct snp_span){ data + u32_at(entry + GUID_BYTES),
+						  u32_at(entry + GUID_BYTES + 4) };
 	}
 	return 0;
 }
 
-int snp_certs_parse(const void *data, size_t n, struct snp_certs *ret, struct tl_error *err)
+/* How many entries there are before the GUID of zeros; -EBADMSG if it doesn't come. */
+static int entries_count(const uint8_t *data, size_t n, size_t *ret)
 {
 	static const uint8_t end[GUID_BYTES];
-	struct snp_certs certs = { 0 };
-	const uint8_t *p = data;
 
-	if (!n) {
-		*ret = certs;
-		return 0;
-	}
-	for (size_t i = 0; i <= SNP_CERT_ENTRIES_MAX; i++) {
-		const uint8_t *entry = p + i * ENTRY_BYTES;
-		int r;
-
-		if ((i + 1) * ENTRY_BYTES > n)
-			break;
-		if (memcmp(entry, end, sizeof(end)) == 0) {
-			*ret = certs;
+	for (size_t i = 0; i <= SNP_CERT_ENTRIES_MAX && (i + 1) * ENTRY_BYTES <= n; i++) {
+		if (memcmp(data + i * ENTRY_BYTES, end, sizeof(end)) == 0) {
+			*ret = i;
 			return 0;
 		}
-		r = entry_take(p, n, entry, &certs, err);
-		if (r < 0)
-			return r;
 	}
-	return tl_fail(err, TL_E_VERIFY_SNP_REPORT, EBADMSG,
-		       "SEV-SNP certificate table: no end within %d entries and %zu bytes",
-		       SNP_CERT_ENTRIES_MAX, n);
+	return -EBADMSG;
+}
+
+int snp_certs_parse(const void *data, size_t n, struct snp_certs *ret, struct tl_error *err)
+{
+	struct snp_certs certs = { 0 };
+	const uint8_t *p = data;
+	size_t entries = 0;
+	int r = 0;
+
+	if (n && entries_count(p, n, &entries) < 0)
+		return tl_fail(err, TL_E_VERIFY_SNP_REPORT, EBADMSG,
+			       "SEV-SNP certificate table: no end within %d entries and %zu bytes",
+			       SNP_CERT_ENTRIES_MAX, n);
+	for (size_t i = 0; r == 0 && i < entries; i++) {
+		r = place_check(p, n, (entries + 1) * ENTRY_BYTES, i * ENTRY_BYTES, err);
+		if (r == 0)
+			r = entry_take(p, p + i * ENTRY_BYTES, &certs, err);
+	}
+	if (r == 0)
+		*ret = certs;
+	return r;
 }

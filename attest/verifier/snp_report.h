@@ -5,8 +5,9 @@
  * checks.
  *
  * Report: "SEV Secure Nested Paging Firmware ABI Specification" (AMD 56860), ATTESTATION_REPORT,
- * versions 2, 3 and 5: 1,184 bytes, of which the first 0x2a0 are signed, by ECDSA over P-384 with
- * SHA-384; r and s are 72 bytes each, little-endian.
+ * versions 2 to 5 (3 added the processor's family, 5 the vectors of mitigations): 1,184 bytes, of
+ * which the first 0x2a0 are signed, by ECDSA over P-384 with SHA-384; r and s are 72 bytes each,
+ * little-endian.
  *
  * Certificate table: "SEV-ES Guest-Hypervisor Communication Block Standardization" (AMD 56421),
  * SNP Extended Guest Request: entries of GUID (in the order in which it is written), offset and
@@ -30,8 +31,12 @@
 #define SNP_CERT_TABLE_MAX   (64 * 1024)
 #define SNP_CERT_ENTRIES_MAX 16
 
-/* POLICY of the guest (56860, "Guest Policy"): bit 18, a migration agent may have it; bit 19, its
- * host may debug it. */
+/* POLICY of the guest (56860, "Guest Policy"): bits 0 to 15, the least ABI version of the firmware;
+ * bit 17, always set; bit 18, a migration agent may have it; bit 19, its host may debug it; none is
+ * known above 25. */
+#define SNP_POLICY_ABI       UINT64_C(0xffff)
+#define SNP_POLICY_ONE       (UINT64_C(1) << 17)
+#define SNP_POLICY_KNOWN     ((UINT64_C(1) << 26) - 1)
 #define SNP_POLICY_MIGRATION (UINT64_C(1) << 18)
 #define SNP_POLICY_DEBUG     (UINT64_C(1) << 19)
 
@@ -51,6 +56,7 @@ struct snp_report {
 	uint8_t chip_id[SNP_CHIP_ID];
 	uint8_t reported_tcb[SNP_TCB_BYTES]; /* TCB_VERSION: its layout is the product's */
 	uint8_t launch_tcb[SNP_TCB_BYTES];   /* when the guest was started */
+	uint16_t abi;                        /* version of the firmware that runs: major, minor */
 	const uint8_t *signed_part;          /* SNP_SIGNED_BYTES; borrowed */
 	const uint8_t *r, *s;                /* SNP_SIGNATURE_PART; borrowed */
 };
@@ -58,7 +64,8 @@ struct snp_report {
 /**
  * @data  must outlive @ret
  * @ret   set on success only
- * Returns 0, or -EBADMSG with TL_E_VERIFY_SNP_REPORT.
+ * Returns 0, or -EBADMSG with TL_E_VERIFY_SNP_REPORT: another size, version, algorithm or kind of
+ * key, or anything set that this version reserves.
  */
 int snp_report_parse(const void *data, size_t n, struct snp_report *ret, struct tl_error *err);
 
@@ -76,7 +83,7 @@ struct snp_certs {
 /**
  * @data  nothing, or zeros alone: a host that hands out none. Must outlive @ret
  * @ret   set on success only; entries of other kinds are left out
- * Returns 0, or -EBADMSG with TL_E_VERIFY_SNP_REPORT: an entry that doesn't lie in the table, or is
- * there twice.
+ * Returns 0, or -EBADMSG with TL_E_VERIFY_SNP_REPORT: an entry that doesn't lie in the table,
+ * lies in the entries or in another one, or is there twice.
  */
 int snp_certs_parse(const void *data, size_t n, struct snp_certs *ret, struct tl_error *err);

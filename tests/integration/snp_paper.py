@@ -36,7 +36,7 @@ default_md = sha384
 """
 
 
-def extensions(product="Milan-B0", chip=CHIP, csp=None, tcb=None, fmc=None, drop=()):
+def extensions(product="Milan-B0", chip=CHIP, csp=None, tcb=None, fmc=None, drop=(), other=None):
     """As AMD writes them: the chip's id as it is, the rest in DER."""
     tcb = {**TCB, **(tcb or {})}
     rows = {"2": "ASN1:IA5STRING:" + product, "3.1": "ASN1:INTEGER:%d" % tcb["bootloader"],
@@ -48,6 +48,7 @@ def extensions(product="Milan-B0", chip=CHIP, csp=None, tcb=None, fmc=None, drop
         rows["4"] = "DER:" + chip.hex()
     if csp is not None:
         rows["5"] = "ASN1:IA5STRING:" + csp
+    rows.update(other or {})
     return "\n".join("%s.%s = %s" % (OID, name, value) for name, value in rows.items() if name not in drop)
 
 

@@ -184,6 +184,22 @@ class Refuses(Case):
     def test_a_guest_that_its_host_may_look_into(self):
         self.expect(GUEST, "debugged", policy=0xb0000)
         self.expect(GUEST, "migrated", policy=0x70000)
+        for policy in (0x10000, 0x30000 | 1 << 26, 0x30000 | 1 << 63):
+            self.expect(GUEST, "bits that are not known", policy=policy)
+        for policy in (0x30000 | 1 << bit for bit in (20, 21, 22, 23, 24, 25)):
+            self.good(self.send(policy=policy))
+
+        def firmware(major, minor):
+            return lambda body: struct.pack_into("<BBB", body, 0x1e8, 7, minor, major)
+        self.good(self.send(policy=0x30137, change=firmware(1, 0x37)))
+        for major, minor in ((1, 0x36), (0, 0xff)):
+            self.expect(GUEST, "newer ABI", policy=0x30137, change=firmware(major, minor))
+
+    def test_bytes_that_are_reserved(self):
+        for version, at in ((2, 0x188), (3, 0x1f8), (5, 0x18b), (5, 0x208)):
+            self.expect(REPORT, "reserved", version=version, change=lambda body, a=at: body.__setitem__(a, 1))
+        self.good(self.send(version=3, change=lambda body: body.__setitem__(0x188, 0x19)))
+        self.good(self.send(version=5, change=lambda body: body.__setitem__(0x1f8, 1)))
 
     def test_another_root(self):
         f = World.foreign
@@ -204,6 +220,9 @@ class Refuses(Case):
         self.expect(CHAIN, "a CA's", certs=self.with_cert(p.ask.issue(p.key, "ca", "ca")))
         for name in ("2", "3.1", "3.2", "3.3", "3.8", "4"):
             self.expect(CHAIN, certs=self.with_cert(self.vcek(drop=(name,))))
+        for name, value in (("3.1", "DER:02010400"), ("3.1", "DER:02020100"), ("3.1", "DER:0201ff"), ("3.1", "DER:040104"),
+                            ("2", "DER:16054d696c616e00"), ("2", "DER:0c054d696c616e")):  # more behind, 256, -1, other types
+            self.expect(CHAIN, certs=self.with_cert(self.vcek(other={name: value})))
         for part in snp.TCB:
             self.expect(CHAIN, part, certs=self.with_cert(self.vcek(tcb={part: 250})))
         self.expect(CHAIN, "patch levels", certs=self.with_cert(self.vcek(tcb={"snp": 256})))
@@ -217,7 +236,10 @@ class Refuses(Case):
     def test_patch_levels(self):
         for part in ("bootloader", "snp", "microcode"):
             low = {part: 3}
-            self.expect(TCB, part + "=3", tcb=low, certs=self.with_cert(self.vcek(tcb=low)))
+            cert = self.with_cert(self.vcek(tcb=low))
+            for launch in (None, snp.TCB):  # low at the start too, or now alone
+                self.expect(TCB, "the platform is at", tcb=low, certs=cert, launch=launch)
+                self.expect(TCB, part + "=3", tcb=low, certs=cert, launch=launch)
         self.expect(TCB, "when the guest was started", launch={"snp": 19})
         self.expect(TCB, "product 'Genoa'", certs=self.with_cert(self.vcek(product="Genoa-B1")))
         self.expect(TCB, "product 'Milano'", certs=self.with_cert(self.vcek(product="Milano")))
