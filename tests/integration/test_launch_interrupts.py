@@ -11,7 +11,7 @@ import parts
 from valve import Valve
 
 ENDS_WITHIN_S = 20
-# `make check-long` does harm at every call, `make check` at every fourth; the second call is among them,
+# `make check-long` does harm at every call, `make check` at every seventh; the second call is among them,
 # for the stage that connects makes only a few.
 STEP = int(os.environ.get("TL_STEP", "7"))
 FIRST = 2 if STEP > 1 else 1
