@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import subprocess
 
 import launch_case
 import parts
@@ -13,6 +14,9 @@ from journal import Journal
 from world import TOP
 
 EVENT = re.compile(r" level=(\w+) event=([a-z_.]+)")
+UNIT = os.path.join(TOP, "systemd", "teelaunchd.service")
+# To say 0 is to say nothing: the service manager leaves it out, and journald's own limit stays.
+INTERVAL = re.compile(r"^LogRateLimitIntervalSec=([1-9]\d*)us$", re.M)
 PRIORITY = {"ERROR": "3", "WARN": "4", "INFO": "6"}
 # What a workload might write to be taken for the launcher, on either way that a stream of journald has.
 FORGED = ("<3>level=ERROR event=launch.end\nTL_EVENT=launch.end\nSYSLOG_IDENTIFIER=teelaunchd\n"
@@ -24,12 +28,31 @@ class InJournal(launch_case.LaunchCase):
 
     def setUp(self):
         super().setUp()
-        self.journal = Journal(self.world.path("journal-%d" % self.world.launches)).start()
-        self.addCleanup(self.journal.stop)
+        self.journal = self.journal_start()
 
-    def launch(self, *actions, image="demo/hello:1", **keys):
+    def journal_start(self, *settings):
+        made = sum(name.startswith("journal-") for name in os.listdir(self.world.path("")))
+        journal = Journal(self.world.path("journal-%d" % made), settings).start()
+        self.addCleanup(journal.stop)
+        return journal
+
+    def launch(self, *actions, image="demo/hello:1", before=(), **keys):
         cmd = {"cmd": json.dumps(actions)} if actions else {}
-        return self.world.launch(self.world.attributes(image, **cmd, **keys), before=self.journal.before)
+        return self.world.launch(self.world.attributes(image, **cmd, **keys), before=[*before, *self.journal.before])
+
+    def as_the_unit(self):
+        """What to put before a command, so that journald takes it for the launcher's unit, with the limit of its
+        file where the service manager tells it (systemd's core/unit.c)."""
+        root = next(path for path in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
+                    if os.path.exists(os.path.join(path, "cgroup.procs")))
+        group = os.path.join(root, "launchtest.slice", "teelaunchd.service")
+        os.makedirs(group)
+        self.addCleanup(os.removedirs, group)
+        if interval := INTERVAL.search(parts.read(UNIT)):
+            subprocess.run(self.journal.inside(
+                "sh", "-c", 'mkdir /run/systemd/units && ln -s "$1" '
+                "/run/systemd/units/log-rate-limit-interval:teelaunchd.service", "sh", interval.group(1)), check=True)
+        return ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', group]
 
     def own(self, n=1):
         """The launcher's entries, once there are that many."""
@@ -75,6 +98,18 @@ class InJournal(launch_case.LaunchCase):
         findings = [e for e in self.own() if e["TL_EVENT"] == "finding"]
         self.assertEqual([(e["TL_CODE"], e["TL_KEY"], e["PRIORITY"]) for e in findings],
                          [("TL0406", "tee-env-HELLO_NAME", "3"), ("TL0407", "tee-cmd", "3")])
+
+    def test_a_flood_displaces_none_of_the_launchers_lines(self):
+        self.journal = self.journal_start("RateLimitIntervalSec=1h", "RateLimitBurst=50")
+        launch = self.launch("flood=200000", "exit=0", before=self.as_the_unit(),
+                             container_log_redirect="cloud_logging")
+        self.assert_end(launch, 0, "success")
+        lines = [EVENT.search(line).group(2) for line in launch.console.splitlines() if EVENT.search(line)]
+        entries = self.own(len(lines) + 1)
+        self.assertEqual({e["_SYSTEMD_UNIT"] for e in entries}, {"teelaunchd.service"})
+        self.assertEqual([e["TL_EVENT"] for e in entries if e["TL_EVENT"] != "launch.report"], lines)
+        self.assertEqual(len(self.journal.entries("_TRANSPORT=stdout")), launch.report["log"]["lines"])
+        self.assertGreaterEqual(launch.report["log"]["lines"], 2000)
 
     def test_the_vectors_of_json_lines_arrive_byte_for_byte(self):
         vectors = json.loads(parts.read(os.path.join(TOP, "tests", "vectors", "json-log-lines.json")))
