@@ -16,6 +16,8 @@
 #define PROCESS_TYPE "types.containerd.io/opencontainers/runtime-spec/1/Process"
 /* For the end of a process that was killed, and for forgetting it. */
 #define END_MS 3000
+/* The same when the caller wants to be gone: then the container is about to end as well. */
+#define END_CANCELLED_MS 300
 
 struct exec {
 	struct tl_ctrd *c;
@@ -119,9 +121,13 @@ int tl_ctrd_exec_run(struct tl_ctrd *c, const struct tl_ctrd_call *call, const c
 		r = wait_open(&e, call, &s, err);
 	if (r == 0)
 		r = exec_start(&e, call, err);
+	/* The deadline is the process' own: until it runs, it is containerd that is late. */
+	if (r == -ETIMEDOUT)
+		r = -ECONNRESET;
 	if (r == 0)
 		r = wait_end(s, ret_exit_status, err);
-	end.deadline = tl_deadline_in(tl_clock_mono_ms(), END_MS);
+	end.deadline = tl_deadline_in(tl_clock_mono_ms(),
+				      r == -ECANCELED ? END_CANCELLED_MS : END_MS);
 	if (r < 0)
 		exec_kill(&e, &end);
 	(void)exec_delete(&e, &end);

@@ -75,8 +75,10 @@ struct tl_ctrd_wait *tl_ctrd_task_wait_free(struct tl_ctrd_wait *w);
  * @exec_id       one that no other process of the container has had
  * @process_json  "process" of an OCI runtime specification
  * @call          its deadline ends the process with SIGKILL, then -ETIMEDOUT; so does its
- *                cancellation
- * Whatever happens, nothing of it is left, if containerd answers within a few seconds.
+ *                cancellation. Until the process runs, a deadline says that containerd is late:
+ *                -ECONNRESET
+ * Whatever happens, nothing of it is left, if containerd answers within three seconds (a fraction
+ * of one after a cancellation, which is for a container that ends).
  */
 int tl_ctrd_exec_run(struct tl_ctrd *c, const struct tl_ctrd_call *call, const char *id,
 		     const char *exec_id, const char *process_json, uint32_t *ret_exit_status,

@@ -38,7 +38,8 @@ def memory_total():
 
 class Health(launch_case.LaunchCase):
     images = ("test/memory-always:1", "test/memory-debugonly:1", "test/memory-never:1", "test/wide:1",
-              "test/probed:1", "test/hung:1", "test/shell-less:1", "test/unknown-check:1", "test/unchecked:1")
+              "test/probed:1", "test/hung:1", "test/shell-less:1", "test/unknown-check:1", "test/unchecked:1",
+              "test/brief:1")
 
     @classmethod
     def setUpClass(cls):
@@ -210,6 +211,24 @@ class Health(launch_case.LaunchCase):
         """And the launch doesn't wait for the next one, which hangs by then."""
         launch, health = self.probed("test/hung:1", ("starting", 0, 0), ("unhealthy", -1, 1))
         self.assertGreaterEqual(health["failures"], 1)
+
+    def test_a_containerd_that_hangs_says_nothing_about_the_workload(self):
+        """Probes that it doesn't start in time aren't counted, and the end waits for none of them."""
+        containerd = self.world.containerd.process.pid
+        self.attributes = self.world.attributes("test/brief:1", cmd='["trap","sleep=600","exit=0"]')
+        launch = self.world.launch_start(self.attributes, options=FAST)
+        launch.wait_for("event=workload.started")
+        os.kill(containerd, signal.SIGSTOP)
+        try:
+            time.sleep(6)  # two probes were due, and their second is over
+            self.assertEqual(self.changes(launch), [("starting", 0, 0)], launch.console)
+        finally:
+            os.kill(containerd, signal.SIGCONT)
+        parts.wait_until(lambda: len(self.changes(launch)) > 1, "a probe", timeout_s=60)
+        launch.send(signal.SIGTERM)
+        launch.wait()
+        self.assertEqual(self.changes(launch)[1], ("healthy", 0, 0))
+        self.assertEqual(self.assert_end(launch, 0, "success")["workload"]["health"]["failures"], 0)
 
     def test_a_healthcheck_that_cannot_be_run_is_a_failure(self):
         launch = self.launch_until("test/shell-less:1", lambda launch: len(self.changes(launch)) == 2)

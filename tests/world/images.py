@@ -38,7 +38,7 @@ IMAGES = {
     "test/mislabelled:1": ({"log_redirect": "sometimes"}, [], "/hello", []),
     "test/server:1": (OPEN, [], "/hello", []),
     **{"test/%s:1" % n: (OPEN, [], "/hello", [])
-       for n in ("probed", "hung", "shell-less", "unknown-check", "unchecked")},
+       for n in ("probed", "hung", "brief", "shell-less", "unknown-check", "unchecked")},
     "test/quiet:1": (dict(OPEN, log_redirect="debugonly"), [], "/hello", []),
 }
 # name -> ports that it exposes
@@ -47,6 +47,7 @@ S = 1_000_000_000
 # name -> HEALTHCHECK, in Docker's words
 HEALTHCHECKS = {
     "test/probed:1": {"Test": ["CMD", "/hello", "turns=1011"], "Interval": S, "Timeout": 20 * S, "Retries": 1},
+    "test/brief:1": {"Test": ["CMD", "/hello", "exit=0"], "Interval": 2 * S, "Timeout": S, "Retries": 1},
     "test/hung:1": {"Test": ["CMD", "/hello", "sleep=1000"], "Interval": S, "Timeout": S, "Retries": 1},
     "test/shell-less:1": {"Test": ["CMD-SHELL", "true"], "Interval": S, "Timeout": 20 * S, "Retries": 2},
     "test/unknown-check:1": {"Test": ["SOMETHING", "/hello"]},
