@@ -126,8 +126,8 @@ int tl_ctrd_exec_run(struct tl_ctrd *c, const struct tl_ctrd_call *call, const c
 		r = -ECONNRESET;
 	if (r == 0)
 		r = wait_end(s, ret_exit_status, err);
-	end.deadline = tl_deadline_in(tl_clock_mono_ms(),
-				      r == -ECANCELED ? END_CANCELLED_MS : END_MS);
+	end.deadline =
+		tl_deadline_in(tl_clock_mono_ms(), r == -ECANCELED ? END_CANCELLED_MS : END_MS);
 	if (r < 0)
 		exec_kill(&e, &end);
 	(void)exec_delete(&e, &end);
