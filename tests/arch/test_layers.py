@@ -15,7 +15,9 @@ LAYERS = {
     "attest": {"core", "io", "attest"},
     "verifier": {"core", "io", "attest", "verifier"},
     "launcher": {"core", "io", "policy", "attest", "image_text", "image_registry", "workload_text",
-                 "launcher"},
+                 "unpack", "launcher"},
+    # A confined program that reads what registries send: as little of ours in it as can be.
+    "unpack": {"core", "unpack"},
     # A program parses arguments and calls one function.
     "teelaunchd": {"core", "io", "policy", "attest", "image_registry", "launcher", "run_options",
                    "teelaunchd"},
@@ -39,7 +41,7 @@ LAYERS = {
     "completion": {"core", "teelaunch", "teelaunchd", "teeverifierd"},
     "keys_man": {"core", "policy"},
     "tests": {"core", "io", "policy", "attest", "verifier", "teeverifierd", "image_text", "image_registry", "vm",
-              "workload_text", "launcher", "run_options", "tests"},
+              "workload_text", "unpack", "launcher", "run_options", "tests"},
 }
 
 # First match decides the layer of a file.
@@ -58,6 +60,9 @@ FOLDERS = (
     ("launcher/image/registry*", "image_registry"),
     ("launcher/image/resolve.*", "image_registry"),
     ("launcher/workload/oci_spec.*", "workload_text"),
+    ("launcher/unpack/unpacker.*", "launcher"),
+    ("launcher/unpack/*", "unpack"),
+    ("src/teelaunch-unpack.c", "unpack"),
     ("launcher/launch_facts.*", "workload_text"),
     ("launcher/launch_names.h", "workload_text"),
     ("launcher/*", "launcher"),
