@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Small pure functions on every input up to a size, against a second way to compute the answer: in
+ * place of a model checker, which Debian doesn't have. */
+#include <errno.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <teelaunch/cleanup.h>
+#include <teelaunch/str.h>
+
+#include "../../../policy/values.h"
+
+/* The next word over @letters, shortest first; false behind the last of @max letters. */
+static bool word_next(char *word, size_t max, const char *letters)
+{
+	size_t n = strlen(word);
+
+	for (size_t i = n; i-- > 0;) {
+		const char *next = strchr(letters, word[i]) + 1;
+
+		if (*next) {
+			word[i] = *next;
+			return true;
+		}
+		word[i] = letters[0];
+	}
+	if (n == max)
+		return false;
+	memset(word, letters[0], n + 1);
+	word[n + 1] = '\0';
+	return true;
+}
+
+/* --- paths --------------------------------------------------------------------------------- */
+
+#define PATH_LETTERS 9
+
+/* A path as the list of its names: each is at an offset of the text. */
+struct names {
+	struct {
+		const char *at;
+		size_t n;
+	} items[PATH_LETTERS + 1];
+	size_t n;
+};
+
+/* By the definition of Go's path.Clean: ".." takes the name before it away, if there is one. */
+static struct names path_names(const char *path)
+{
+	struct names ret = { .n = 0 };
+	const bool is_absolute = *path == '/';
+
+	for (; *path; path += strcspn(path, "/")) {
+		size_t n;
+
+		path += strspn(path, "/");
+		n = strcspn(path, "/");
+		if (n == 0 || (n == 1 && *path == '.'))
+			continue;
+		if (n == 2 && memcmp(path, "..", 2) == 0) {
+			const size_t last = ret.n - 1;
+
+			if (ret.n &&
+			    !(ret.items[last].n == 2 && memcmp(ret.items[last].at, "..", 2) == 0)) {
+				ret.n--;
+				continue;
+			}
+			if (is_absolute)
+				continue;
+		}
+		ret.items[ret.n].at = path;
+		ret.items[ret.n++].n = n;
+	}
+	return ret;
+}
+
+static void path_join(const char *path, const struct names *names, char *ret)
+{
+	if (*path == '/')
+		*ret++ = '/';
+	for (size_t i = 0; i < names->n; i++) {
+		if (i)
+			*ret++ = '/';
+		memcpy(ret, names->items[i].at, names->items[i].n);
+		ret += names->items[i].n;
+	}
+	if (!names->n && *path != '/')
+		*ret++ = '.';
+	*ret = '\0';
+}
+
+static void every_path_is_cleaned(void **state)
+{
+	char path[PATH_LETTERS + 1] = "", want[PATH_LETTERS + 2];
+	size_t n = 0;
+
+	(void)state;
+	do {
+		const struct names names = path_names(path);
+		auto_free char *got = path_clean(path), *twice = NULL;
+
+		assert_non_null(got);
+		path_join(path, &names, want);
+		assert_string_equal(got, want);
+		twice = path_clean(got);
+		assert_string_equal(twice, got);
+		assert_int_equal(path_is_clean(path), *path == '/' && strcmp(path, want) == 0);
+		n++;
+	} while (word_next(path, PATH_LETTERS, "/.a"));
+	assert_int_equal(n, 29524); /* 3^0 + ... + 3^9 */
+}
+
+static bool is_name_equal(const struct names *a, const struct names *b, size_t i)
+{
+	return a->items[i].n == b->items[i].n &&
+	       memcmp(a->items[i].at, b->items[i].at, a->items[i].n) == 0;
+}
+
+/* Every pair of clean paths: contained is what has the folder's names before its own. */
+static void every_containment_is_by_whole_names(void **state)
+{
+	char dir[6] = "", path[6];
+	size_t below = 0, beside = 0;
+
+	(void)state;
+	do {
+		const struct names of_dir = path_names(dir);
+
+		if (!path_is_clean(dir))
+			continue;
+		path[0] = '\0';
+		do {
+			const struct names of_path = path_names(path);
+			bool want = of_path.n >= of_dir.n;
+
+			if (!path_is_clean(path))
+				continue;
+			for (size_t i = 0; want && i < of_dir.n; i++)
+				want = is_name_equal(&of_dir, &of_path, i);
+			assert_int_equal(path_is_below(dir, path), want);
+			*(want ? &below : &beside) += 1;
+		} while (word_next(path, sizeof(path) - 1, "/.ab"));
+	} while (word_next(dir, sizeof(dir) - 1, "/.ab"));
+	assert_true(below > 100 && beside > 1000);
+}
+
+/* --- numbers ------------------------------------------------------------------------------- */
+
+/* What @text says, in a type that none of these can overflow; -1: no number. */
+static __int128 number_of(const char *text)
+{
+	__int128 ret = 0;
+
+	if (!*text || strspn(text, "0123456789") != strlen(text))
+		return -1;
+	for (; *text; text++)
+		ret = ret * 10 + (*text - '0');
+	return ret;
+}
+
+static void number_assert(const char *text, uint64_t max)
+{
+	const __int128 want = number_of(text);
+	uint64_t got = 42;
+	const int r = tl_str_parse_u64(text, max, &got);
+
+	assert_int_equal(r, want < 0 ? -EINVAL : want > max ? -ERANGE : 0);
+	assert_true(got == (r ? 42 : (uint64_t)want));
+}
+
+static void every_number_is_read_or_refused(void **state)
+{
+	static const uint64_t limits[] = { 0, 1, 9, 10, 255, 999, 65535, UINT32_MAX, UINT64_MAX };
+	char text[40] = "";
+
+	(void)state;
+	do
+		for (size_t i = 0; i < TL_ARRAY_SIZE(limits); i++)
+			number_assert(text, limits[i]);
+	while (word_next(text, 5, "0129+- x"));
+	/* Around each limit, with any digit in any place, and one digit more. */
+	for (size_t i = 0; i < TL_ARRAY_SIZE(limits); i++) {
+		const int n = snprintf(text, sizeof(text), "%" PRIu64, limits[i]);
+
+		for (int at = 0; at < n; at++)
+			for (char digit = '0'; digit <= '9'; digit++) {
+				const char was = text[at];
+
+				text[at] = digit;
+				number_assert(text, limits[i]);
+				text[n] = digit;
+				text[n + 1] = '\0';
+				number_assert(text, limits[i]);
+				text[n] = '\0';
+				text[at] = was;
+			}
+	}
+}
+
+static void every_port_is_read_or_refused(void **state)
+{
+	char text[16];
+
+	(void)state;
+	for (unsigned int number = 0; number < 200000; number++)
+		for (int width = 1; width < 9; width++) {
+			uint16_t got = 0;
+			const int n = snprintf(text, sizeof(text), "%0*u", width, number);
+
+			assert_int_equal(u16_parse(text, (size_t)n, &got), number <= UINT16_MAX);
+			assert_int_equal(got, number <= UINT16_MAX ? number : 0);
+		}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_path_is_cleaned),
+		cmocka_unit_test(every_containment_is_by_whole_names),
+		cmocka_unit_test(every_number_is_read_or_refused),
+		cmocka_unit_test(every_port_is_read_or_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
