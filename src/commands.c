@@ -3,6 +3,7 @@
 
 #include "explain.h"
 #include "measure.h"
+#include "timeline.h"
 #include "verify.h"
 #include "vm/vm.h"
 
@@ -13,6 +14,7 @@ const struct command commands[] = {
 	{ "measure", measure_main,
 	  "what a launch measures, and what an event log makes of the registers",
 	  &measure_options },
+	{ "timeline", timeline_main, "draw the stages of a launch report", NULL },
 	{ "verify", verify_main, "is this evidence, or this token, good?", &verify_options },
 	{ "vm", vm_main, "boot an image with a software TPM and tell what became of the launch",
 	  &vm_options_table },

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import threading
+import xml.etree.ElementTree
 
 import exit_unit
 import launch_case
@@ -16,6 +17,7 @@ from world import REPORT_PREFIX
 
 GET = "org.freedesktop.DBus.Properties.Get"
 ACTIONS = {"stop": ["PowerOff"], "restart": ["Reboot"], "hold": []}
+SVG = "{http://www.w3.org/2000/svg}"
 F_SETPIPE_SZ = 1031  # linux/fcntl.h
 
 
@@ -36,6 +38,14 @@ class Report(launch_case.LaunchCase):
         calls = [c for c in self.manager.calls if c != GET]
         self.assertEqual(done.returncode, exit_unit.BY_MANAGER if calls else 0, done.stderr)
         return calls, done.stderr
+
+    def test_its_stages_can_be_drawn(self):
+        launch = self.world.launch(self.world.attributes())
+        report = self.assert_end(launch, 0, "success")
+        drawn = parts.run(os.path.join(os.environ["TL_PROGRAMS"], "teelaunch"), "timeline", launch.console_file)
+        texts = ["".join(t.itertext()) for t in xml.etree.ElementTree.fromstring(drawn).iter(SVG + "text")]
+        for stage in report["stages"]:
+            self.assertIn(stage["name"], texts)
 
     def test_the_network_never_came_up(self):
         launch = self.world.launch(self.world.attributes(), env={"GCE_METADATA_HOST": "127.0.0.1:1"},

@@ -47,7 +47,7 @@ class Completion(unittest.TestCase):
         for program, verbs in (("teelaunchd", ("run", "disk", "firewall", "exit")),
                                ("teelaunch", ("explain", "measure", "verify", "vm"))):
             self.assertEqual([v for v in offered(program, "") if not v.startswith("-")],
-                             sorted(verbs + (("explain-error",) if program == "teelaunch" else ())))
+                             sorted(verbs + (("explain-error", "timeline") if program == "teelaunch" else ())))
             for verb in verbs:
                 with self.subTest(program=program, verb=verb):
                     options = helped(program, verb)
