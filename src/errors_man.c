@@ -12,9 +12,9 @@
 
 /* The hundreds of the numbers; see src/core/catalogue.def. */
 static const char *const sections[] = {
-	"GENERAL",     "MACHINE AND DISK", "METADATA",   "LAUNCH SPEC",
-	"POLICY",      "RESOLVE AND PULL", "CONTAINERD", "MEASURE",
-	"ATTESTATION", "WORKLOAD AND END", "VERIFIER",   "TEELAUNCH VM",
+	"GENERAL",          "MACHINE AND DISK", "METADATA", "LAUNCH SPEC", "POLICY",
+	"RESOLVE AND PULL", "CONTAINERD",       "MEASURE",  "ATTESTATION", "WORKLOAD AND END",
+	"VERIFIER",         "TEELAUNCH VM",     "TIMELINE",
 };
 
 static const char intro[] =

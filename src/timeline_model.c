@@ -12,7 +12,7 @@
 #include <teelaunch/json_scan.h>
 
 #define SCHEMA "teelaunch.report/1"
-#define MARK   "TELEAUNCH-REPORT "
+#define MARK   "TEELAUNCH-REPORT "
 
 static int refuse(struct tl_error *err, const char *what)
 {

@@ -129,8 +129,8 @@ class Timeline(unittest.TestCase):
 
     def test_the_last_report_of_a_consoles_output(self):
         first, last = report(in_turn(("first", 5))), report(in_turn(("last", 5)))
-        lines = ["boot messages {", "TELEAUNCH-REPORT " + json.dumps(first), "something",
-                 "[ 12.3] TELEAUNCH-REPORT " + json.dumps(last) + "\r", "reboot: Power down", ""]
+        lines = ["boot messages {", "TEELAUNCH-REPORT " + json.dumps(first), "something",
+                 "[ 12.3] TEELAUNCH-REPORT " + json.dumps(last) + "\r", "reboot: Power down", ""]
         self.assertEqual(self.draw("\n".join(lines).encode()).names, ["last"])
 
     def test_the_text_of_a_stranger_stays_text(self):
@@ -145,7 +145,7 @@ class Timeline(unittest.TestCase):
     def test_what_is_no_report(self):
         good = report(in_turn(("a", 1)))
         for text, words in ((b"", "no JSON object"), (b"hello", "no JSON object"), (b"{", "expected"), (b"[]", "no JSON"),
-                            (b"TELEAUNCH-REPORT nothing", "expected"), (b"{}", "schema"), (b"\0{}", "no JSON"),
+                            (b"TEELAUNCH-REPORT nothing", "expected"), (b"{}", "schema"), (b"\0{}", "no JSON"),
                             (b'{"a":' * 5000, "nested"), ({**good, "schema": "teelaunch.report/2"}, "schema"),
                             ({**good, "stages": []}, "no stages"), ({**good, "stages": {}}, "no stages"),
                             ({**good, "stages": [], "truncated": True}, "cut away"),
