@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "inflate.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -12,6 +13,8 @@
 #include <zstd_errors.h>
 
 #include <teelaunch/cleanup.h>
+
+#include "gzip_header.h"
 
 /* Enough to tell the formats apart. */
 #define HEAD_BYTES 10
@@ -75,15 +78,16 @@ const char *tl_inflate_format(const struct tl_inflate *z)
 	return names[z->format];
 }
 
-/* One read, behind what is there. */
+/* One read, behind what is there, which does not fill the buffer. */
 static int fill(struct tl_inflate *z, struct tl_error *err)
 {
 	ssize_t n;
 
-	if (!z->n)
-		z->at = 0;
+	if (z->at)
+		memmove(z->in, z->in + z->at, z->n);
+	z->at = 0;
 	do
-		n = read(z->fd, z->in + z->at + z->n, sizeof(z->in) - z->at - z->n);
+		n = read(z->fd, z->in + z->n, sizeof(z->in) - z->n);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return tl_fail_sys(err, TL_E_IO, errno, "reading the layer");
@@ -117,15 +121,32 @@ static ssize_t none_next(struct tl_inflate *z, const void **ret, struct tl_error
 
 static const char *gzip_fault(int r)
 {
-	switch (r) {
-	case ISAL_INVALID_WRAPPER:
-	case ISAL_UNSUPPORTED_METHOD:
-		return "gzip: what should be a member has no header of one";
-	case ISAL_INCORRECT_CHECKSUM:
+	if (r == ISAL_INCORRECT_CHECKSUM)
 		return "gzip: a checksum or a size is wrong";
-	default:
-		return "gzip: the compressed data is damaged";
-	}
+	return "gzip: the compressed data is damaged";
+}
+
+/* Past the header of the next member; 1, or 0 at the end. */
+static int gzip_begin(struct tl_inflate *z, struct tl_error *err)
+{
+	ssize_t n = 0;
+	int r = 0;
+
+	static_assert(TL_GZIP_HEADER_MAX < TL_INFLATE_IN_BYTES, "a header fits into the buffer");
+	while (r == 0 && (n = tl_gzip_header_read(z->in + z->at, z->n)) == 0 && !z->is_end)
+		r = fill(z, err);
+	if (r < 0)
+		return r;
+	if (n < 0)
+		return broken(err, "gzip: what should be a member has no header of one");
+	if (n == 0)
+		return z->n ? broken(err, "gzip: the layer ends within a header") : 0;
+	z->at += (size_t)n;
+	z->n -= (size_t)n;
+	isal_inflate_reset(&z->gzip);
+	z->gzip.crc_flag = ISAL_GZIP_NO_HDR_VER;
+	z->is_within = true;
+	return 1;
 }
 
 /* Put what is there through the decoder; 1 if it did anything, 0 if not. */
@@ -135,11 +156,6 @@ static int gzip_step(struct tl_inflate *z, struct tl_error *err)
 	const uint32_t room = s->avail_out;
 	int r;
 
-	if (!z->is_within) {
-		isal_inflate_reset(s);
-		s->crc_flag = ISAL_GZIP;
-		z->is_within = true;
-	}
 	s->next_in = z->in + z->at;
 	s->avail_in = (uint32_t)z->n;
 	r = isal_inflate(s);
@@ -160,15 +176,14 @@ static ssize_t gzip_next(struct tl_inflate *z, const void **ret, struct tl_error
 	s->next_out = z->out;
 	s->avail_out = sizeof(z->out);
 	while (s->avail_out) {
-		int r = 0;
+		int r = z->is_within ? 1 : gzip_begin(z, err);
 
-		if (!z->n && !z->is_end)
-			r = fill(z, err);
-		if (r < 0)
-			return r;
-		if (!z->n && z->is_end && !z->is_within)
+		if (r == 0)
 			break;
-		r = gzip_step(z, err);
+		if (r > 0 && !z->n && !z->is_end)
+			r = fill(z, err);
+		if (r >= 0)
+			r = gzip_step(z, err);
 		if (r < 0)
 			return r;
 		if (!r && z->is_within && z->n)

@@ -233,6 +233,36 @@ static void members_and_frames_may_follow_one_another(void **state)
 	assert_inflates(&zstd, &all, "zstd");
 }
 
+/* At its first byte, and where the buffer ends. */
+static void a_members_header_may_come_in_pieces(void **state)
+{
+	auto_buf struct tl_buf data = { 0 }, want = { 0 };
+	static uint8_t extra[3000];
+	gz_header head = { .extra = extra,
+			   .extra_len = sizeof(extra),
+			   .hcrc = 1,
+			   .name = (Bytef *)(uintptr_t) "name",
+			   .comment = (Bytef *)(uintptr_t) "" };
+
+	(void)state;
+	content_make(&want, 60000);
+	tl_buf_init(&data, LIMIT);
+	for (size_t i = 0; i < want.len_bytes; i += 20000) {
+		z_stream z = { .next_in = want.data + i, .avail_in = 20000 };
+		uint8_t out[32768];
+
+		z.next_out = out;
+		z.avail_out = sizeof(out);
+		assert_int_equal(deflateInit2(&z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY),
+				 Z_OK);
+		assert_int_equal(deflateSetHeader(&z, &head), Z_OK);
+		assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+		assert_int_equal(tl_buf_append(&data, out, z.total_out), 0);
+		deflateEnd(&z);
+	}
+	assert_inflates(&data, &want, "gzip");
+}
+
 static void nothing_may_follow_the_last(void **state)
 {
 	static const char *const tails[] = { "x", "\x1f", "\x1f\x8b",
@@ -319,6 +349,7 @@ int main(void)
 		cmocka_unit_test(what_was_compressed_comes_back),
 		cmocka_unit_test(what_is_not_compressed_stays_as_it_is),
 		cmocka_unit_test(members_and_frames_may_follow_one_another),
+		cmocka_unit_test(a_members_header_may_come_in_pieces),
 		cmocka_unit_test(nothing_may_follow_the_last),
 		cmocka_unit_test(each_cut_and_each_changed_byte_is_noticed),
 		cmocka_unit_test(a_window_above_the_limit_is_for_somebody_else),
