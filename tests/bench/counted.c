@@ -28,7 +28,7 @@ static void need(bool is_good, const char *what)
 	if (is_good)
 		return;
 	fprintf(stderr, "counted: %s\n", what);
-	exit(1);
+	abort();
 }
 
 /* --- inputs -------------------------------------------------------------------------------- */
