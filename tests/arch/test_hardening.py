@@ -7,7 +7,7 @@ import re
 import arch
 from test_symbols import bin_folder, libraries
 
-PROGRAMS = ("teelaunch", "teelaunchd", "teeverifierd")
+PROGRAMS = ("teelaunch", "teelaunchd", "teelaunch-unpack", "teeverifierd")
 CET = re.compile(r"x86 feature: .*IBT.*SHSTK")
 
 
