@@ -1,205 +1,216 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of a launch, side by side with containerd's own client, in one run on one containerd.
-Runs of the two are interleaved (A B A B), so that what else the machine does hits both."""
+"""Figures of a launch, side by side in one run with what does the same: containerd's own client, a bare TPM, a plain
+tar. What is compared runs in turns (A B A B), so that what else the machine does hits both.
+
+  bench.py                      all of it, about 25 minutes on an idle machine with 2 processors
+  bench.py --quick              each section once and small: whether it runs, not how fast it is
+  bench.py --only launch,pull   these sections; what the results file has of others stays
+  bench.py --document           writes docs/PERFORMANCE.md and its plot out of the results file; measures nothing
+  bench.py --list               the sections, and what each measures
+"""
 import argparse
+import datetime
 import json
 import os
-import platform
-import re
-import statistics
 import subprocess
 import sys
-import threading
 import time
+import traceback
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "world"))
 
+import bench_attest  # noqa: E402
+import bench_document  # noqa: E402
+import bench_launch  # noqa: E402
+import bench_machine  # noqa: E402
+import bench_pull  # noqa: E402
+import bench_stats  # noqa: E402
+import bench_targets  # noqa: E402
+import bench_vm  # noqa: E402
 import parts  # noqa: E402
-import token_bench  # noqa: E402
-from images import BIG  # noqa: E402
-from world import TOP, World  # noqa: E402
+from world import TOP, Launch, World  # noqa: E402
 
-SMALL, DENIED = "demo/hello:1", "demo/strict:1"
-FIRST = re.compile(r"first instruction at ([\d.]+)")
-
-
-def monotonic():
-    return time.clock_gettime(time.CLOCK_MONOTONIC)
-
-
-class Ctr:
-    """One run of ctr: how long, at most how much memory, and what it printed."""
-
-    def __init__(self, world, *arguments):
-        self.started = monotonic()
-        child = subprocess.Popen(["ctr", "--address", world.containerd.socket, *arguments],
-                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=parts.clean_env())
-        self.rss_mb = 0
-        watcher = threading.Thread(target=self.watch, args=(child,))
-        watcher.start()
-        self.output = child.stdout.read().decode()
-        child.wait()
-        self.took_ms = (monotonic() - self.started) * 1000
-        watcher.join()
-        if child.returncode:
-            raise parts.Failure("ctr %s: %s" % (" ".join(arguments), self.output[-500:]))
+SCHEMA = "teelaunch.bench/1"
+# In this order; each is a function(world, rows, options) and may return more to be kept.
+SECTIONS = {
+    "launch": bench_launch.launch_section,
+    "denial": bench_launch.denial_section,
+    "end": bench_launch.end_section,
+    "memory": bench_launch.memory_section,
+    "bytes": bench_launch.bytes_section,
+    "events": bench_attest.events_section,
+    "socket": bench_attest.socket_section,
+    "verifier": bench_attest.verifier_section,
+    "pull": bench_pull.pull_section,
+    "pull-memory": bench_pull.memory_pull_section,
+    "wire": bench_pull.wire_section,
+    "disk": bench_vm.disk_section,
+    "boot": bench_vm.boot_section,
+}
+VIRTUAL_MACHINES = ("disk", "boot")
 
 
-    def watch(self, child):
-        while child.returncode is None:
-            self.rss_mb = max(self.rss_mb, parts.peak_memory_mb(child.pid))
-            time.sleep(0.002)
+class Options:
+    """How much of everything."""
+
+    def __init__(self, a):
+        self.is_quick = a.quick
+        self.sizes = (("1 MB", 1, 0.125), ("3 MB", 3, 0.125)) if a.quick else bench_pull.SIZES
+        self.cells = (("3 MB", 8, "gzip"), ("1 MB", 1, "zstd")) if a.quick else bench_pull.CELLS
+        self.launches = 2 if a.quick else a.launches
+        self.rounds = 1 if a.quick else a.rounds
+        self.memories = 1 if a.quick else 3
+        self.requests = 10 if a.quick else 100
+        self.rate_s = 0.3 if a.quick else 3
+        self.verifications = 20 if a.quick else 1000
+        self.disks = 1 if a.quick else 5
+        self.boots = 1 if a.quick else 2
+        self.pull_minutes = a.pull_minutes
+        self.shelf = None
+
+    def document(self):
+        return {"quick": self.is_quick, "sizes": [s for s, _, _ in self.sizes], "launches": self.launches,
+                "rounds": self.rounds, "requests": self.requests}
 
 
-class Bench:
-    def __init__(self, world, runs, pulls):
-        self.world = world
-        self.runs = runs
-        self.pulls = pulls
-        self.samples = {}
-
-    def add(self, row, column, value):
-        self.samples.setdefault(row, {}).setdefault(column, []).append(value)
-
-    def ctr_pull(self, name):
-        return Ctr(self.world, "images", "pull", "--hosts-dir", self.world.registry.hosts_dir,
-                   self.world.registry.ref(name))
-
-    def forget(self):
-        """No image, no content, no snapshot; and what is written is on the disk."""
-        ctr = self.world.containerd.ctr
-        for name in ctr("images", "list", "-q").split():
-            ctr("images", "remove", "--sync", name)
-        os.sync()
-
-    def launch(self, name, want=0, **keys):
-        keys.setdefault("container_log_redirect", "true")
-        launch = self.world.launch(self.world.attributes(name, **keys), timeout_s=300)
-        if launch.exit_code != want:
-            raise parts.Failure("the launch of %s ended with %d:\n%s" % (name, launch.exit_code,
-                                                                         launch.stderr[-2000:]))
-        return launch
-
-    def start_up(self):
-        """The image is there; from exec to the workload's first instruction."""
-        self.ctr_pull(SMALL)
-        row = "exec to first instruction, image there (ms)"
-        for i in range(self.runs + 1):
-            launch = self.launch(SMALL, cmd='["exit=0"]')
-            run = Ctr(self.world, "run", "--rm", "--fifo-dir", self.world.path("fifo"),
-                      self.world.registry.ref(SMALL), "bench-%d" % i)
-            if i == 0:  # the first round warms the caches
-                continue
-            first = float(FIRST.search(launch.console).group(1))
-            self.add(row, "teelaunchd", (first - launch.started) * 1000)
-            self.add(row, "ctr", (float(FIRST.search(run.output).group(1)) - run.started) * 1000)
-            self.add("peak memory of the client, image there (MB)", "teelaunchd", launch.rss_mb)
-            self.add("peak memory of the client, image there (MB)", "ctr", run.rss_mb)
-            self.add("exec to exit, image there (ms)", "teelaunchd", launch.took_s * 1000)
-            self.add("exec to exit, image there (ms)", "ctr", run.took_ms)
-            for stage in launch.report["stages"]:
-                self.add("of which stage '%s' (ms)" % stage["name"], "teelaunchd", stage["took_ms"])
-
-    def pull(self, name, what):
-        row = "pull and unpack %s (ms)" % what
-        for _ in range(self.pulls):
-            self.forget()
-            launch = self.launch(name, cmd='["exit=0"]')
-            stage = [s for s in launch.report["stages"] if s["name"] == "pull"][0]
-            self.forget()
-            run = self.ctr_pull(name)
-            self.add(row, "teelaunchd", stage["start_ms"] + stage["took_ms"])
-            self.add(row, "ctr", run.took_ms)
-            self.add("peak memory of the client, %s (MB)" % what, "teelaunchd", launch.rss_mb)
-            self.add("peak memory of the client, %s (MB)" % what, "ctr", run.rss_mb)
-        self.forget()
-
-    def denial(self):
-        for _ in range(self.runs):
-            launch = self.launch(DENIED, 1, cmd='["x"]', env_A="b", restart_polcy="Always")
-            self.add("exec to exit, denied by policy (ms)", "teelaunchd", launch.took_s * 1000)
-
-    def layers_size(self, name):
-        return sum(layer["size"] for layer in self.world.images.inspect(name)[1]["layers"]) / 1e6
+def arguments(argv):
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--only", metavar="NAME,...", help="these sections")
+    p.add_argument("--quick", action="store_true", help="once and small; without virtual machines")
+    p.add_argument("--list", action="store_true", help="the sections")
+    p.add_argument("--document", action="store_true", help="write the document from the results")
+    p.add_argument("--launches", type=int, default=15, help="rounds of launches (15)")
+    p.add_argument("--rounds", type=int, default=3, help="rounds of the pulls that targets are about (3)")
+    p.add_argument("--pull-minutes", type=float, default=12, help="no new pull begins after so long (12)")
+    p.add_argument("--json", default=os.path.join(TOP, "build", "bench.json"), help="results (build/bench.json)")
+    p.add_argument("--in-own-network", action="store_true", help=argparse.SUPPRESS)
+    a = p.parse_args(argv)
+    a.names = a.only.split(",") if a.only else [n for n in SECTIONS if not a.quick or n not in VIRTUAL_MACHINES]
+    for name in a.names:
+        if name not in SECTIONS:
+            p.error("no section '%s'; there are %s" % (name, ", ".join(SECTIONS)))
+    return a
 
 
-def sizes(program):
-    """The program and each library it maps, in bytes, largest first."""
-    found = {program: os.path.getsize(program)}
-    for line in parts.run("ldd", program).decode().splitlines():
-        match = re.search(r"(/\S+) \(0x", line)
-        if match:
-            found[match.group(1)] = os.path.getsize(os.path.realpath(match.group(1)))
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
-
-
-def machine():
-    cpu = re.search(r"model name\s*: (.*)", parts.read("/proc/cpuinfo"))
-    memory = re.search(r"MemTotal:\s*(\d+)", parts.read("/proc/meminfo"))
-    release = re.search(r'PRETTY_NAME="(.*)"', parts.read("/etc/os-release"))
-    return "%s, %d processors (%s), %d GB, Linux %s, %s, %s" % (
-        release.group(1) if release else "?", os.cpu_count(), cpu.group(1) if cpu else platform.machine(),
-        int(memory.group(1)) // 1_000_000, platform.release().split("-")[0],
-        parts.run("containerd", "--version").decode().split()[2],
-        parts.run("runc", "--version").decode().splitlines()[0])
-
-
-def cell(values, decimals):
-    if not values:
-        return "-"
-    middle = statistics.median(values)
-    return "%.*f (%.*f to %.*f)" % (decimals, middle, decimals, min(values), decimals, max(values))
-
-
-def show(bench, layers):
-    print("\n%-52s  %-26s  %-26s  %s" % ("median (smallest to largest)", "teelaunchd", "ctr", "ratio"))
-    for row, columns in bench.samples.items():
-        ours, theirs = columns.get("teelaunchd", []), columns.get("ctr", [])
-        ratio = "%.2f" % (statistics.median(ours) / statistics.median(theirs)) if theirs else ""
-        decimals = 1 if "memory" in row or "stage" in row else 0
-        print("%-52s  %-26s  %-26s  %s" % (row, cell(ours, decimals), cell(theirs, decimals), ratio))
-    print("\n%12s  size in bytes of what teelaunchd maps" % sum(layers.values()))
-    for path, size in layers.items():
-        print("%12d  %s" % (size, os.path.basename(path)))
-
-
-def main():
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--runs", type=int, default=10, help="of the short measurements (10)")
-    p.add_argument("--pulls", type=int, default=3, help="of the pulls of 200 MB (3)")
-    p.add_argument("--requests", type=int, default=100, help="of evidence and of tokens (100)")
-    p.add_argument("--only-tokens", action="store_true", help="the token socket alone")
-    p.add_argument("--json", default=os.path.join(TOP, "build", "bench.json"), help="results as JSON")
-    a = p.parse_args()
+def read_results(path):
     try:
-        pulled = [] if a.only_tokens else [name for name in BIG if name.startswith("bench/")]
-        with World(images=(SMALL, DENIED, *pulled)) as world:
-            print("machine: %s" % machine())
-            print("runs: %d, pulls: %d; snapshotter %s on %s" % (
-                a.runs, a.pulls, parts.load_facts(world.containerd.folder)["snapshotter"],
-                parts.run("stat", "-f", "-c", "%T", world.folder).decode().strip()), flush=True)
-            bench = Bench(world, a.runs, a.pulls)
-            tokens, faults = token_bench.measure(world, SMALL, a.requests)
-            token_bench.show(tokens, faults)
-            if a.only_tokens:
-                return 1 if faults else 0
-            bench.start_up()
-            bench.denial()
-            for name in pulled:
-                count, _, kind = BIG[name]
-                bench.pull(name, "%.0f MB of %s in %d layers" % (bench.layers_size(name), kind, count))
-            mapped = sizes(os.path.join(world.programs, "teelaunchd"))
-            show(bench, mapped)
-        os.makedirs(os.path.dirname(os.path.abspath(a.json)), exist_ok=True)
-        parts.write(a.json, json.dumps({"machine": machine(), "samples": bench.samples, "tokens": tokens,
-                                        "bytes": mapped}, indent=1) + "\n")
-        print("\nevery sample is in %s" % os.path.relpath(a.json))
-        return 1 if faults else 0
-    except (parts.Failure, subprocess.CalledProcessError) as fault:
+        document = json.loads(parts.read(path))
+    except FileNotFoundError:
+        return None
+    if document.get("schema") != SCHEMA:
+        raise parts.Failure("'%s' is no results file of this bench" % path)
+    return document
+
+
+def write_results(path, document):
+    document["targets"] = bench_targets.judge(document)
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    parts.replace(path, json.dumps(document, indent=1) + "\n")
+
+
+def commit():
+    done = subprocess.run(["git", "-C", TOP, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def measure_section(name, world, options):
+    """One section's part of the document. What fails is told in it, and the others go on."""
+    rows, begun = bench_stats.Rows(), time.monotonic()
+    print("%s: %s" % (name, SECTIONS[name].__doc__.split("\n\n")[0].replace("\n    ", " ")), flush=True)
+    found = {"at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "commit": commit(),
+             "load": [os.getloadavg()[0]]}
+    try:
+        found.update(SECTIONS[name](world, rows, options) or {})
+    except (parts.Failure, subprocess.SubprocessError, OSError, AssertionError) as fault:
+        found["failed"] = "%s: %s" % (type(fault).__name__, fault)
+        traceback.print_exc()
+    found["load"].append(os.getloadavg()[0])
+    found["took_s"] = round(time.monotonic() - begun, 1)
+    found["rows"] = rows.document()
+    for row in found["rows"]:
+        print("  " + bench_document.row_in_words(row), flush=True)
+    return found
+
+
+def measure(a, options, names, document):
+    """Sections that share a world. Written after each, so that an end before the end loses one."""
+    Launch.watch_every_s = 0.1  # nothing that wakes up often beside what is timed
+    with World(images=(bench_launch.SMALL, bench_launch.DENIED)) as world, bench_machine.Others() as others:
+        document["machine"] = bench_machine.describe(world.folder)
+        document["machine"]["disk_mb_s"] = round(bench_machine.disk_rate_mb_s(world.folder, 16 if a.quick else 512), 1)
+        document["machine"]["engine"] = "own and containerd's" if bench_pull.has_own_unpacking(world) else "containerd's"
+        for name in names:
+            seen = len(others.samples)
+            found = measure_section(name, world, options)
+            found["others"] = others.samples[seen:]
+            document["sections"][name] = found
+            write_results(a.json, document)
+
+
+def in_own_network(a, argv):
+    """The section "wire": by this program again, into the same file."""
+    done = subprocess.run(bench_pull.own_network([os.path.abspath(__file__), *argv, "--only", "wire", "--in-own-network"]),
+                          check=False)
+    return read_results(a.json), done.returncode
+
+
+def show_targets(document):
+    print("\n%-112s %10s %10s" % ("target", "limit", "figure"))
+    for t in document["targets"]:
+        figure = "-" if t["figure"] is None else bench_stats.number(t["figure"])
+        print("%-112s %10s %10s %s" % (t["what"], "%s %s" % (bench_stats.number(t["limit"]), t["unit"]), figure,
+                                       {None: "not measured", True: "met", False: "NOT met: " + t["why"]}[t["met"]]))
+
+
+def run(a, argv):
+    document = read_results(a.json) if a.only else None
+    document = document or {"schema": SCHEMA, "sections": {}}
+    options = Options(a)
+    if document.get("options", options.document())["quick"] != a.quick:
+        raise parts.Failure("'%s' is of a run with%s --quick; use another --json" % (a.json, "out" if a.quick else ""))
+    document.update(options=options.document(), command="tests/bench/bench.py " + " ".join(argv),
+                    begun=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+    begun = time.monotonic()
+    wire = "wire" in a.names and not a.in_own_network
+    names = [n for n in a.names if n != "wire" or not wire]
+    if names:
+        measure(a, options, names, document)
+    else:
+        write_results(a.json, document)
+    if wire:
+        command = document["command"]
+        document, _ = in_own_network(a, argv)
+        document["command"] = command
+    document["took_s"] = round(time.monotonic() - begun, 1)
+    write_results(a.json, document)
+    if not a.in_own_network:
+        show_targets(document)
+        print("\n%.0f s; every sample is in %s" % (document["took_s"], os.path.relpath(a.json)))
+    failed = [n for n, s in document["sections"].items() if s.get("failed")]
+    if failed:
+        print("failed: " + ", ".join(failed), file=sys.stderr)
+    return 1 if failed else 0
+
+
+def main(argv):
+    a = arguments(argv)
+    if a.list:
+        for name, section in SECTIONS.items():
+            print("%-12s %s" % (name, section.__doc__.split("\n\n")[0].replace("\n    ", " ")))
+        return 0
+    try:
+        if a.document:
+            document = read_results(a.json)
+            if not document:
+                raise parts.Failure("'%s' isn't there; measure first" % a.json)
+            bench_document.write(document, os.path.join(TOP, "docs"))
+            return 0
+        return run(a, argv)
+    except parts.Failure as fault:
         sys.exit("bench: %s" % fault)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Measures a launch beside `ctr images pull` + `ctr run` of the same image on the same containerd.
+# The whole bench: tests/bench/bench.py, with the options given, then two that have no targets: lines into the
+# journal, and the protected disk's speed.
 #
-#   tests/bench/run.sh [--runs N] [--pulls N] [--json FILE]
+#   tests/bench/run.sh [--quick] [--only NAME,...]
 #
-# With the programs of build/bin, or of TL_PROGRAMS. Needs root. What it prints is what
-# docs/PERFORMANCE.md shows.
+# With the programs of build/bin, or of TL_PROGRAMS. Needs root.
 set -eu
 cd "$(dirname "$0")/../.."
 if [ "$(id -u)" != 0 ]; then
@@ -17,7 +17,10 @@ if [ "$(id -u)" != 0 ]; then
 fi
 TL_PROGRAMS=$(realpath "${TL_PROGRAMS:-build/bin}")
 export TL_PROGRAMS
-/usr/bin/python3 -B tests/bench/bench.py "$@"
+if [ $# != 0 ]; then
+	exec /usr/bin/python3 -B tests/bench/bench.py "$@"
+fi
+/usr/bin/python3 -B tests/bench/bench.py
 # Lines into the journal, beside systemd-cat.
 echo
 /usr/bin/python3 -B tests/bench/journal.py

@@ -89,6 +89,8 @@ class Tpm:
 class Launch:
     """One run of teelaunchd: files below its own folder, and how it ended."""
 
+    watch_every_s = 0.002
+
     def __init__(self, world, folder, arguments, before=(), env=None):
         self.world = world
         self.folder = folder
@@ -122,7 +124,7 @@ class Launch:
             with contextlib.suppress(FileNotFoundError):
                 self.token = parts.read(os.path.join(self.shared, TOKEN)) or self.token
             self.rss_mb = max(self.rss_mb, parts.peak_memory_mb(self.child.pid))
-            time.sleep(0.002)
+            time.sleep(self.watch_every_s)
 
     def wait(self, timeout_s=60):
         timer = threading.Timer(timeout_s, self.child.kill)
