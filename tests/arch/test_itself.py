@@ -21,6 +21,32 @@ import test_text
 import test_units
 
 ROW = 'TL_ROW(%d, %s, "any", TL_FATAL, "c", "e", "a")\n'
+# Calls a checked function, has an array to protect, and an address that needs a relocation.
+HARDENED = """#include <stdio.h>
+#include <string.h>
+int main(int argc, char **argv)
+{
+	char text[64];
+	memset(text, argc, (size_t)argc);
+	printf("%s", strcpy(text + 1, argv[0]));
+	return 0;
+}
+"""
+NO_STACK = '\n.section .note.GNU-stack,"",@progbits\n'
+SOURCES = {"x.c": HARDENED, "both.s": '.section .both,"awx"\n.quad 1' + NO_STACK,
+           "address.s": ".text\n.quad main" + NO_STACK}
+# Property of test_hardening -> what takes it, alone, from a program.
+WEAKER = {
+    "position independent": ["-fno-pie", "-no-pie"],
+    "relocations read-only": ["-Wl,-z,norelro"],
+    "bound at start": ["-Wl,-z,lazy"],
+    "stack not executable": ["-Wl,-z,execstack"],
+    "no segment writable and executable": ["-Wl,--no-warn-rwx-segments", "both.s"],
+    "no text relocations": ["-Wl,-z,notext", "address.s"],
+    "no search path": ["-Wl,-rpath,/opt"],
+    "stack protector": ["-fno-stack-protector"],
+    "checked library calls": ["-U_FORTIFY_SOURCE"],
+}
 LICENCE = "/* SPDX-License-Identifier: Apache-2.0 */\n"
 
 
@@ -247,25 +273,57 @@ class Breaks(unittest.TestCase):
         finally:
             test_symbols.PURE = kept
 
-    def test_hardening(self):
-        build = self.library("tl_x", "int f(void) { return 1; }\n", "-fcf-protection=none")
-        found = test_hardening.objects_carry_the_cet_note(None, build)
-        if os.uname().machine == "x86_64":
-            self.assertIn("tl_x: no CET note", "\n".join(found))
-        source = os.path.join(build, "main.c")
-        with open(source, "w", encoding="utf-8") as f:
-            f.write("int main(void) { return 0; }\n")
-        os.mkdir(os.path.join(build, "bin"))
-        with open(os.path.join(build, "CMakeCache.txt"), "w", encoding="utf-8"):
-            pass
-        done = arch.run(["gcc", "-no-pie", "-Wl,-z,norelro,-z,lazy,-z,execstack,-rpath,/opt",
-                         source, "-o", os.path.join(build, "bin", "teelaunchd")])
+    def linked(self, *flags, name="teelaunchd"):
+        """A build folder in which @name has every property but what the flags take away."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        for inner in ("bin", "image"):
+            os.mkdir(os.path.join(folder.name, inner))
+        for path, text in {"CMakeCache.txt": "", **SOURCES}.items():
+            with open(os.path.join(folder.name, path), "w", encoding="utf-8") as f:
+                f.write(text)
+        done = arch.run(["gcc", "-O2", "-Wall", "-fPIE", "-pie", "-D_FORTIFY_SOURCE=2", "-fstack-protector-strong",
+                         "-fcf-protection=full", "-Wl,-z,relro,-z,now,-z,noexecstack", "x.c", *flags,
+                         "-o", os.path.join("bin", name)], cwd=folder.name)
         self.assertEqual(done.returncode, 0, done.stdout)
-        found = "\n".join(test_hardening.programs_are_hardened(None, build))
-        for what in ("position independent", "relocations read-only", "bound at start",
-                     "stack not executable", "no search path", "stack protector",
-                     "checked library calls", "teeverifierd: not built"):
-            self.assertIn(what, found)
+        return folder.name
+
+    def test_hardening(self):
+        check = test_hardening.programs_are_hardened
+        self.assertEqual([b for b in check(None, self.linked()) if "not built" not in b], [])
+        self.assertIn("teeverifierd: not built", "\n".join(check(None, self.linked())))
+        for what, flags in WEAKER.items():
+            found = check(None, self.linked(*flags, name="teelaunch-more"))
+            self.assertEqual([f for f in found if "not so" in f], ["teelaunch-more: not so: " + what])
+        self.assertEqual(set(WEAKER), set(test_hardening.PROPERTIES))
+
+    def test_hardening_of_the_first_program(self):
+        check = test_hardening.the_images_first_program_is_hardened
+        self.assertIn("not built", "".join(check(None, self.linked())))
+
+        def first(*flags, objects=("-D_FORTIFY_SOURCE=2",)):
+            build = self.linked(*flags, name="../image/teelaunch-init")
+            done = arch.run(["gcc", "-O2", *objects, "-fstack-protector-strong", "-c", "x.c", "-o",
+                             os.path.join("image", "init.c.o")], cwd=build)
+            self.assertEqual(done.returncode, 0, done.stdout)
+            return "\n".join(check(None, build))
+
+        self.assertEqual(first("-static-pie"), "")
+        self.assertIn("not so: static", first())
+        self.assertIn("not so: position independent", first("-static", "-no-pie"))
+        self.assertIn("not so: checked", first("-static-pie", objects=("-U_FORTIFY_SOURCE",)))
+
+    def test_hardening_of_objects(self):
+        if os.uname().machine != "x86_64":
+            return
+        check = test_hardening.objects_carry_the_cet_note
+        for flag, is_bad in (("full", False), ("none", True), ("branch", True), ("return", True)):
+            build = self.library("tl_x", "int f(void) { return 1; }\n", "-fcf-protection=" + flag)
+            self.assertEqual("tl_x: no CET note" in "\n".join(check(None, build)), is_bad)
+            where = os.path.join(build, "src", "CMakeFiles", "teelaunchd.dir")
+            os.makedirs(where)
+            os.rename(os.path.join(build, "x.c.o"), os.path.join(where, "teelaunchd.c.o"))
+            self.assertEqual("teelaunchd.c.o: no CET note" in "\n".join(check(None, build)), is_bad)
 
 
 if __name__ == "__main__":
