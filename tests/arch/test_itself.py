@@ -127,16 +127,61 @@ class Breaks(unittest.TestCase):
         for claim in ('def f():\n    """TL_E_ONE"""\n', "# TL0001\n"):
             self.finds(check, tree(one, script=claim), "no test expects")
 
+    def listed(self, tree, *commands):
+        """A build folder of which ctest says that it has these tests: (name, command's last word)."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        with open(os.path.join(folder.name, "CTestTestfile.cmake"), "w", encoding="utf-8") as f:
+            for name, word in commands:
+                f.write('add_test("%s" "/usr/bin/python3" "%s")\n' % (name, word.replace("TOP", tree.top)))
+        return folder.name
+
     def test_checklist(self):
         check = test_checklist.every_item_of_the_checklist_has_an_answer
         rows = "".join("| %s | attack | not yet: disk |\n" % i for i in test_checklist.IDS)
-        self.accepts(check, {test_checklist.DOCUMENT: rows})
-        self.finds(check, {test_checklist.DOCUMENT: rows.replace("| S07 |", "| S7 |")}, "S07 has no row")
-        self.finds(check, {test_checklist.DOCUMENT: rows.replace("not yet: disk", "", 1)}, "S01 names no")
-        named = rows.replace("not yet: disk", "`test_s01_one`, `two`", 1)
-        self.finds(check, {test_checklist.DOCUMENT: named}, "no test test_s01_one", "no test two")
-        self.accepts(check, {test_checklist.DOCUMENT: named, "tests/unit/t.c": "cmocka_unit_test(two)",
-                             "tests/integration/t.py": "class A:\n    def test_s01_one(self):\n"})
+        named = rows.replace("not yet: disk", "`test_s01_one`, `two`, `three`", 1)
+        sources = {"tests/unit/t.c": "cmocka_unit_test(two)",
+                   "tests/integration/t.py": "class A:\n    def test_s01_one(self):\n"}
+
+        def finds(files, *commands):
+            tree = self.tree(files)
+            return "\n".join(check(tree, self.listed(tree, *commands)))
+
+        self.assertEqual(finds({test_checklist.DOCUMENT: rows}), "")
+        self.assertIn("S07 has no row", finds({test_checklist.DOCUMENT: rows.replace("| S07 |", "| S7 |")}))
+        self.assertIn("S01 names no", finds({test_checklist.DOCUMENT: rows.replace("not yet: disk", "", 1)}))
+        document = {test_checklist.DOCUMENT: named}
+        run = (("three", "x"), ("u", "t"), ("i", "TOP/tests/integration/t.py"))
+        for name in ("test_s01_one", "two", "three"):
+            self.assertIn("no test " + name, finds(document))
+        self.assertEqual(finds({**document, **sources}, *run), "")
+        self.assertIn("two is in tests/unit/t.c, which ctest doesn't run", finds({**document, **sources}, run[0], run[2]))
+        self.assertIn("which ctest doesn't run", finds({**document, **sources}, *run[:2]))
+
+    def test_quirks(self):
+        check = test_checklist.every_quirk_has_an_answer
+        rows = "".join("| %d | so | fixed | `test_of_this_one` |\n" % i for i in test_checklist.NUMBERS)
+
+        def finds(text, vectors='{"cases": [{"id": "v", "quirk": "9"}, {"id": "w", "quirk": "9.1, x"}]}'):
+            tree = self.tree({test_checklist.QUIRKS: text, test_checklist.VECTORS: vectors})
+            return "\n".join(check(tree, self.listed(tree, ("test_of_this_one", "x"))))
+
+        def changed(number, state, answer):
+            row = "| %d | so | fixed | `test_of_this_one` |" % number
+            return rows.replace(row, "| %d | so | %s | %s |" % (number, state, answer))
+
+        self.assertEqual(finds(rows), "")
+        self.assertIn("70 has 0 rows", finds(rows.replace("| 70 |", "| 71 |")))
+        self.assertIn("3 has 2 rows", finds(rows.replace("| 70 |", "| 3 |")))
+        self.assertIn("2: 'done' is neither", finds(changed(2, "done", "`test_of_this_one`")))
+        self.assertIn("2: names no test", finds(changed(2, "fixed", "by chance, all of it is fixed")))
+        self.assertIn("2: there is no test test_of_another", finds(changed(2, "fixed", "`test_of_another`")))
+        self.assertIn("2: gives no reason", finds(changed(2, "kept", "`test_of_this_one`")))
+        self.assertIn("2: gives no reason", finds(changed(2, "fixed", "no test")))
+        self.assertEqual(finds(changed(2, "fixed", "no test: nothing there can fail any more")), "")
+        kept = changed(9, "kept", "verifiers rely on this as it is: `test_of_this_one`")
+        self.assertIn("v shows quirk 9 fixed", finds(kept))
+        self.assertNotIn("w shows", finds(kept))
 
     def test_exposures(self):
         unit, page = "systemd/teelaunchd.service", test_units.EXPOSURE_PAGE
