@@ -65,7 +65,7 @@ class Options:
         self.requests = 10 if a.quick else 100
         self.rate_s = 0.3 if a.quick else 3
         self.verifications = 20 if a.quick else 1000
-        self.disks = 1 if a.quick else 5
+        self.disks = 1 if a.quick else 8
         self.boots = 1 if a.quick else 2
         self.pull_minutes = a.pull_minutes
         self.shelf = None
@@ -83,7 +83,7 @@ def arguments(argv):
     p.add_argument("--document", action="store_true", help="write the document from the results")
     p.add_argument("--launches", type=int, default=15, help="rounds of launches (15)")
     p.add_argument("--rounds", type=int, default=3, help="rounds of the pulls that targets are about (3)")
-    p.add_argument("--pull-minutes", type=float, default=12, help="no new pull begins after so long (12)")
+    p.add_argument("--pull-minutes", type=float, default=12, help="no other image is pulled when pulls have taken so long (12)")
     p.add_argument("--json", default=os.path.join(TOP, "build", "bench.json"), help="results (build/bench.json)")
     p.add_argument("--in-own-network", action="store_true", help=argparse.SUPPRESS)
     a = p.parse_args(argv)
@@ -137,7 +137,7 @@ def measure_section(name, world, options):
 def measure(a, options, names, document):
     """Sections that share a world. Written after each, so that an end before the end loses one."""
     Launch.watch_every_s = 0.1  # nothing that wakes up often beside what is timed
-    with World(images=(bench_launch.SMALL, bench_launch.DENIED)) as world, bench_machine.Others() as others:
+    with World(images=(bench_launch.SMALL, bench_launch.DENIED)) as world, bench_machine.Others(world.folder) as others:
         document["machine"] = bench_machine.describe(world.folder)
         document["machine"]["disk_mb_s"] = round(bench_machine.disk_rate_mb_s(world.folder, 16 if a.quick else 512), 1)
         document["machine"]["engine"] = "own and containerd's" if bench_pull.has_own_unpacking(world) else "containerd's"

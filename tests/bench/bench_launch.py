@@ -19,6 +19,7 @@ FIRST = re.compile(r"first instruction at ([\d.]+)")
 REPORT = b"TEELAUNCH-REPORT "
 OURS, CTR = "teelaunchd", "ctr"
 STEADY_S = 2.0
+LIBC = re.compile(r"libc\.so|libc-2|ld-linux")
 
 
 def monotonic():
@@ -212,6 +213,16 @@ def stripped_bytes(program, folder):
     return size
 
 
+def sections(program):
+    """{name: bytes} of the largest parts of a program that stay in it when it is stripped."""
+    found = {}
+    for line in parts.run("size", "-A", "-d", program).decode().splitlines():
+        match = re.fullmatch(r"(\.[\w.]+)\s+(\d+)\s+(\d+)", line.strip())
+        if match and int(match[3]) and match[1] != ".bss":
+            found[match[1]] = int(match[2])
+    return dict(sorted(found.items(), key=lambda item: -item[1])[:6])
+
+
 def bytes_section(world, rows, _):
     """The programs without symbols, and each file that a launcher maps while its workload runs."""
     for name in ("teelaunchd", "teelaunch-unpack", "teelaunch", "teeverifierd"):
@@ -227,7 +238,11 @@ def bytes_section(world, rows, _):
         launch.wait()
     own = os.path.realpath(os.path.join(world.programs, "teelaunchd"))
     libraries = {path: size for path, size in files.items() if os.path.realpath(path) != own}
+    for name, size in sections(own).items():
+        rows.add_columns("of teelaunchd: " + name, "bytes", {"bytes": size})
     rows.add_columns("files mapped beside the program", "", {"bytes": len(libraries)})
+    rows.add_columns("all of them, libc aside", "bytes", {"bytes": sum(
+        size for path, size in libraries.items() if not LIBC.match(os.path.basename(path)))})
     rows.add_columns("all that is mapped, the program stripped", "bytes",
                      {"bytes": sum(libraries.values()) + stripped_bytes(own, world.folder)})
     for path, size in sorted(libraries.items(), key=lambda item: -item[1]):

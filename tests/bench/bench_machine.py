@@ -68,11 +68,12 @@ def disk_rate_mb_s(folder, size_mb=512):
 
 
 class Others:
-    """Processor time that others took: the machine's, less that of this process and what it has started. What
-    belongs to whom is seen every two seconds; what starts and ends between two looks counts as others'."""
+    """Processors busy with others' work: the machine's time, less that of this process and of what it has started,
+    by a look every two seconds. `folder`: who left his parent is ours if his arguments name it, as a shim's do."""
 
-    def __init__(self):
-        self.samples = []  # (seconds since the start, processors busy with others' work)
+    def __init__(self, folder):
+        self.folder = folder.encode()
+        self.samples = []  # (seconds since the start, processors busy with others' work, processors busy)
         self.begun = time.monotonic()
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
@@ -86,38 +87,35 @@ class Others:
         self.thread.join()
 
     def watch(self):
-        then, machine, seen = time.monotonic(), machine_ticks(), strangers()
+        then, machine, own = time.monotonic(), machine_ticks(), own_ticks(self.folder)
         while not self.ended.wait(2):
-            now, machine_now, seen_now = time.monotonic(), machine_ticks(), strangers()
-            ticks = sum(n - seen.get(pid, n) for pid, n in seen_now.items())
-            self.samples.append((round(now - self.begun, 1), round(ticks / TICKS / (now - then), 3),
-                                 round((machine_now - machine) / TICKS / (now - then), 3)))
-            then, machine, seen = now, machine_now, seen_now
-
-    def document(self):
-        return {"what": "[seconds since the start, processors busy with others' processes, processors busy]",
-                "samples": self.samples}
+            now, machine_now, own_now = time.monotonic(), machine_ticks(), own_ticks(self.folder)
+            per = TICKS * (now - then)
+            busy, ours = (machine_now - machine) / per, (own_now - own) / per
+            self.samples.append((round(now - self.begun, 1), round(min(busy, max(busy - ours, 0)), 3), round(busy, 3)))
+            then, machine, own = now, machine_now, own_now
 
 
 def machine_ticks():
     fields = parts.read("/proc/stat").splitlines()[0].split()[1:]
-    return sum(map(int, fields)) - int(fields[3]) - int(fields[4])  # less idle and iowait
+    return sum(map(int, fields[:8])) - int(fields[3]) - int(fields[4])  # less idle and iowait
 
 
-def strangers():
-    """{(pid, start): ticks} of the processes that this one didn't start, nor theirs. Who was left by its parent is
-    known by its session: each part of the world has one."""
-    stats = {}
+def own_ticks(folder):
+    """Processor time of this process, its descendants, and those that were waited for (proc(5))."""
+    stats, found = {}, {os.getpid()}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open("/proc/%s/stat" % pid, "rb") as f:
                 fields = f.read().rpartition(b")")[2].split()
-            stats[int(pid)] = (int(fields[1]), int(fields[3]), int(fields[11]) + int(fields[12]), int(fields[19]))
+            stats[int(pid)] = (int(fields[1]), sum(map(int, fields[11:15])))
+            with open("/proc/%s/cmdline" % pid, "rb") as f:
+                if folder in f.read():
+                    found.add(int(pid))
         except (OSError, ValueError, IndexError):
             continue
-    own = {os.getpid()}
-    sessions = set()
-    for _ in range(8):  # as deep as trees of processes are here
-        own |= {pid for pid, (parent, session, _, _) in stats.items() if parent in own or session in sessions}
-        sessions |= {stats[pid][1] for pid in own if pid in stats and stats[pid][1] in own and pid != os.getpid()}
-    return {(pid, start): ticks for pid, (_, _, ticks, start) in stats.items() if pid not in own}
+    while True:
+        more = {pid for pid, (parent, _) in stats.items() if parent in found} - found
+        if not more:
+            return sum(stats[pid][1] for pid in found if pid in stats)
+        found |= more

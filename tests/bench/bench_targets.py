@@ -103,6 +103,12 @@ def mapped_why(r):
         "%s %s" % (name, cell([size], "bytes")) for size, name in sorted(rows, reverse=True)[:5]))
 
 
+def bytes_why(r):
+    rows = r.document["sections"].get("bytes", {}).get("rows", [])
+    return "of it " + ", ".join("%s %s" % (row["name"].removeprefix("of teelaunchd: "), cell(row["columns"]["bytes"], "bytes"))
+                                for row in rows if row["name"].startswith("of teelaunchd: "))
+
+
 def denial_why(r):
     return "of it waiting for the registry: %s" % cell(r.values("denial", "of that, waiting for the registry"), "ms")
 
@@ -165,7 +171,7 @@ AT_MOST = (
     ("the launcher's private memory while the workload runs", 4, "MiB",
      mib("memory", "private memory while the workload runs"), mapped_why),
     ("teelaunchd, stripped", 500, "KiB",
-     lambda r: (lambda b: b and b / 1024)(r.median("bytes", "teelaunchd, stripped", "bytes")), nothing),
+     lambda r: (lambda b: b and b / 1024)(r.median("bytes", "teelaunchd, stripped", "bytes")), bytes_why),
     ("a denial by policy, from the metadata's answer to the report", 50, "ms",
      lambda r: r.median("denial", "metadata's answer to report"), denial_why),
     ("60 events into two banks, of 60 bare extends on the same TPM", 1.5, "x",
