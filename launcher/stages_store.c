@@ -105,7 +105,8 @@ static int image_pull(struct launch *l, const char *boot_id, struct tl_error *er
 		.deadline = tl_deadline_in(tl_clock_mono_ms(), PULL_BUDGET_MS),
 		.cancel = l->cancel,
 		.progress = pull_progress,
-		.progress_ctx = &watch,
+		.ctx = &watch,
+		.unpack = TL_PULL_CONTAINERD,
 	};
 	struct tl_pull_stats stats;
 	int r = tl_pull(l->registry, &l->image, l->containerd, &options, &stats, err);

@@ -4,13 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
+#include <teelaunch/thread.h>
 
-#include "../containerd/content.h"
-#include "pull_private.h"
+#include "pull_own.h"
 
 #define WATCH_PERIOD_MS 100
 
@@ -42,28 +42,37 @@ void pull_fail(struct pull *p, int r, const struct tl_error *err)
 
 /* --- set-up -------------------------------------------------------------------------------- */
 
+/* Nothing writes to what this pull made from here on. */
+static void unpackers_end(struct pull *p)
+{
+	for (size_t i = 0; p->layers && i < p->image->layers_n; i++)
+		pull_own_end(&p->layers[i]);
+}
+
 static void pull_done(struct pull *p)
 {
+	unpackers_end(p);
 	tl_cancel_free(p->stop);
-	free(p->blob_of_layer);
+	free(p->layers);
 	free(p->blobs);
 	pthread_cond_destroy(&p->changed);
 	pthread_mutex_destroy(&p->lock);
 }
 #define auto_pull __attribute__((cleanup(pull_done)))
 
-/* Layers with the same content share a blob. */
-static void blobs_add(struct pull *p, size_t layer)
+static void layer_init(struct pull *p, size_t i)
 {
-	const struct tl_layer *layers = p->image->layers;
+	const struct tl_layer *all = p->image->layers;
+	struct pull_layer *l = &p->layers[i];
 
-	for (size_t i = 0; i < layer; i++)
-		if (strcmp(layers[i].descriptor.digest, layers[layer].descriptor.digest) == 0) {
-			p->blob_of_layer[layer] = p->blob_of_layer[i];
-			return;
-		}
-	p->blob_of_layer[layer] = p->blobs_n;
-	p->blobs[p->blobs_n++].descriptor = &layers[layer].descriptor;
+	*l = (struct pull_layer){
+		.of = &all[i],
+		.number = i,
+		.scratch_fd = -1,
+		.facts = { .number = i, .size_bytes = all[i].descriptor.size_bytes },
+	};
+	while (strcmp(all[l->first].descriptor.digest, all[i].descriptor.digest) != 0)
+		l->first++;
 }
 
 static int pull_init(struct pull *p, struct tl_error *err)
@@ -80,66 +89,31 @@ static int pull_init(struct pull *p, struct tl_error *err)
 	snprintf(p->snapshot_prefix, sizeof(p->snapshot_prefix),
 		 PULL_SNAPSHOT_PREFIX "%016" PRIx64 "-", unique);
 	p->stop = tl_cancel_new();
+	p->layers = calloc(p->image->layers_n, sizeof(*p->layers));
 	p->blobs = calloc(p->image->layers_n, sizeof(*p->blobs));
-	p->blob_of_layer = calloc(p->image->layers_n, sizeof(*p->blob_of_layer));
-	if (!p->stop || !p->blobs || !p->blob_of_layer)
+	for (size_t i = 0; p->layers && i < p->image->layers_n; i++)
+		layer_init(p, i);
+	if (!p->stop || !p->blobs || !p->layers)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "no memory for the pull");
-	for (size_t i = 0; i < p->image->layers_n; i++)
-		blobs_add(p, i);
-	return 0;
-}
-
-/* Bytes of the layers that containerd doesn't have yet. */
-static int missing_bytes(struct pull *p, uint64_t *ret, struct tl_error *err)
-{
-	const struct tl_ctrd_call call = pull_call(p);
-
-	*ret = 0;
-	for (size_t i = 0; i < p->blobs_n; i++) {
-		auto_ctrd_blob struct tl_ctrd_blob info = { 0 };
-		const struct tl_descriptor *d = p->blobs[i].descriptor;
-		int r = tl_ctrd_blob_info(p->ctrd, &call, d->digest, &info, err);
-
-		if (r == -ENOENT)
-			*ret += d->size_bytes;
-		else if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static int available_bytes(const char *dir, uint64_t *ret, struct tl_error *err)
-{
-	struct statvfs fs;
-
-	if (statvfs(dir, &fs) < 0)
-		return tl_fail_sys(err, TL_E_IO, errno, "free space of '%s'", dir);
-	if (__builtin_mul_overflow((uint64_t)fs.f_bavail, (uint64_t)fs.f_frsize, ret))
-		*ret = UINT64_MAX;
-	return 0;
-}
-
-static int space_check(struct pull *p, const char *content_dir, struct tl_error *err)
-{
-	uint64_t needed = 0, available = 0;
-	int r;
-
-	if (!content_dir)
-		return 0;
-	r = available_bytes(content_dir, &available, err);
-	if (r == 0)
-		r = missing_bytes(p, &needed, err);
-	if (r < 0)
-		return r;
-	if (needed > available)
-		return tl_fail(err, TL_E_DISK_SPACE, ENOSPC,
-			       "the image's layers need %" PRIu64 " bytes, and '%s' has %" PRIu64
-			       " free",
-			       needed, content_dir, available);
 	return 0;
 }
 
 /* --- threads ------------------------------------------------------------------------------- */
+
+uint64_t pull_now_ms(const struct pull *p)
+{
+	return tl_clock_mono_ms() - p->began_ms;
+}
+
+uint64_t pull_note_time(struct pull *p, uint64_t *at)
+{
+	const uint64_t now_ms = pull_now_ms(p);
+
+	pthread_mutex_lock(&p->lock);
+	*at = now_ms;
+	pthread_mutex_unlock(&p->lock);
+	return now_ms;
+}
 
 static void *thread_main(void *ctx)
 {
@@ -155,23 +129,19 @@ static void *thread_main(void *ctx)
 
 static void thread_start(struct pull *p, struct thread *t)
 {
+	struct tl_error err = { 0 };
 	int r;
 
 	pthread_mutex_lock(&p->lock);
 	p->threads_running++;
 	pthread_mutex_unlock(&p->lock);
-	r = pthread_create(&t->id, NULL, thread_main, t);
+	r = tl_thread_start(t->name, thread_main, t, &t->id, &err);
 	t->is_started = r == 0;
-	if (t->is_started) {
-		pthread_setname_np(t->id, t->name);
+	if (t->is_started)
 		return;
-	}
-	struct tl_error err = { 0 };
-
 	pthread_mutex_lock(&p->lock);
 	p->threads_running--;
 	pthread_mutex_unlock(&p->lock);
-	r = tl_fail_sys(&err, TL_E_NO_MEMORY, r, "thread '%s'", t->name);
 	pull_fail(p, r, &err);
 }
 
@@ -182,30 +152,27 @@ static void progress_report(struct pull *p, const struct tl_pull_options *o)
 
 	if (!o->progress)
 		return;
-	for (size_t i = 0; i < p->blobs_n; i++)
-		progress.bytes_done += atomic_load(&p->blobs[i].at_bytes);
+	for (size_t i = 0; i < p->image->layers_n; i++)
+		if (p->layers[i].first == i)
+			progress.bytes_done += atomic_load(&p->layers[i].at_bytes);
 	pthread_mutex_lock(&p->lock);
 	progress.layers_fetched = p->stats.layers_fetched;
 	progress.layers_unpacked = p->stats.layers_unpacked + p->stats.layers_reused;
 	pthread_mutex_unlock(&p->lock);
-	o->progress(o->progress_ctx, &progress);
+	o->progress(o->ctx, &progress);
 }
 
-/* What a layer unpacks to is known only once it is unpacked: so the disk is watched. */
-static int reserve_check(const char *content_dir, struct tl_error *err)
+/* Those that are in place since the last time. */
+static void layers_report(struct pull *p, const struct tl_pull_options *o, size_t *reported_n)
 {
-	uint64_t available = 0;
-	int r;
+	size_t done_n;
 
-	if (!content_dir)
-		return 0;
-	r = available_bytes(content_dir, &available, err);
-	if (r < 0 || available >= PULL_RESERVE_BYTES)
-		return r;
-	return tl_fail(err, TL_E_DISK_SPACE, ENOSPC,
-		       "the image leaves %" PRIu64 " bytes free in '%s', and %" PRIu64
-		       " have to stay",
-		       available, content_dir, PULL_RESERVE_BYTES);
+	pthread_mutex_lock(&p->lock);
+	done_n = p->done_n;
+	pthread_mutex_unlock(&p->lock);
+	/* Nobody touches them any more. */
+	for (; o->layer && *reported_n < done_n; (*reported_n)++)
+		o->layer(o->ctx, &p->layers[*reported_n].facts);
 }
 
 /* Has the pull to be ended from here? */
@@ -222,7 +189,7 @@ static void limits_check(struct pull *p, const struct tl_pull_options *o,
 			  tl_fail(&err, TL_E_PULL_DEADLINE, ETIMEDOUT,
 				  "the image was not there within the pull's time budget"),
 			  &err);
-	else if ((r = reserve_check(o->content_dir, &err)) < 0)
+	else if ((r = pull_reserve_check(o->content_dir, &err)) < 0)
 		pull_fail(p, r, &err);
 }
 
@@ -244,16 +211,30 @@ static bool threads_wait(struct pull *p)
 	return is_running;
 }
 
+/* So many downloads at once as there is work, and as fits. */
+static size_t downloads_n(const struct pull *p, const struct tl_pull_options *o)
+{
+	const long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t n = o->downloads_max, queued = 0;
+
+	if (!n)
+		n = o->unpack == TL_PULL_CONTAINERD || processors < 1 ? PULL_DOWNLOADS_DEFAULT
+								      : (size_t)processors + 1;
+	n = n < PULL_DOWNLOADS_MAX ? n : PULL_DOWNLOADS_MAX;
+	for (size_t i = 0; i < p->image->layers_n; i++)
+		queued += p->layers[i].state == PULL_QUEUED;
+	return n < queued ? n : queued;
+}
+
 static int threads_run(struct pull *p, const struct tl_pull_options *o, struct tl_deadline deadline,
 		       struct tl_error *err)
 {
 	struct thread threads[PULL_DOWNLOADS_MAX + 1] = { 0 };
-	size_t n = o->downloads_max ? o->downloads_max : PULL_DOWNLOADS_DEFAULT;
+	const size_t n = downloads_n(p, o);
+	size_t reported_n = 0;
 	int r;
 
 	p->cancel = p->stop;
-	n = n < PULL_DOWNLOADS_MAX ? n : PULL_DOWNLOADS_MAX;
-	n = n < p->blobs_n ? n : p->blobs_n;
 	for (size_t i = 0; i <= n; i++) {
 		threads[i] =
 			(struct thread){ .pull = p, .run = i ? pull_fetch_run : pull_unpack_run };
@@ -264,12 +245,14 @@ static int threads_run(struct pull *p, const struct tl_pull_options *o, struct t
 	do {
 		limits_check(p, o, deadline);
 		progress_report(p, o);
+		layers_report(p, o, &reported_n);
 	} while (threads_wait(p));
 	for (size_t i = 0; i <= n; i++)
 		if (threads[i].is_started)
 			pthread_join(threads[i].id, NULL);
 	p->cancel = o->cancel;
 	progress_report(p, o);
+	layers_report(p, o, &reported_n);
 	r = p->failure;
 	if (r < 0 && err)
 		*err = p->error;
@@ -294,7 +277,7 @@ static int pull_run(struct pull *p, const struct tl_pull_options *o, struct tl_e
 	if (r == 0)
 		r = tl_ctrd_lease_create(p->ctrd, &call, p->lease, PULL_LEASE_SECONDS, err);
 	if (r == 0)
-		r = space_check(p, o->content_dir, err);
+		r = pull_plan(p, err);
 	if (r == 0)
 		r = threads_run(p, o, deadline, err);
 	return r < 0 ? r : pull_record(p, err);
@@ -305,18 +288,22 @@ int tl_pull(struct tl_registry *registry, const struct tl_resolved_image *image,
 	    struct tl_pull_stats *ret_stats, struct tl_error *err)
 {
 	auto_pull struct pull p = {
-		.image = image, .registry = registry, .ctrd = ctrd, .boot_id = options->boot_id
+		.image = image,
+		.registry = registry,
+		.ctrd = ctrd,
+		.options = options,
+		.began_ms = tl_clock_mono_ms(),
 	};
-	const uint64_t began_ms = tl_clock_mono_ms();
 	int r = pull_init(&p, err);
 
 	if (r == 0) {
 		r = pull_run(&p, options, err);
+		unpackers_end(&p);
 		if (r < 0 && p.has_begun)
 			pull_undo(&p);
 	}
 	p.stats.bytes_downloaded = atomic_load(&p.downloaded_bytes);
-	p.stats.took_ms = tl_clock_mono_ms() - began_ms;
+	p.stats.took_ms = pull_now_ms(&p);
 	if (ret_stats)
 		*ret_stats = p.stats;
 	return r < 0 ? tl_wrap(err, r, "pull of '%s'", image->ref.text) : 0;

@@ -21,7 +21,8 @@ int pull_snapshot_is_ours(struct pull *p, const char *name, struct tl_error *err
 	if (r < 0)
 		return r;
 	boot_id = tl_kvs_get(&labels, PULL_LABEL_BOOT);
-	return kind == TL_CTRD_SNAPSHOT_COMMITTED && boot_id && strcmp(boot_id, p->boot_id) == 0;
+	return kind == TL_CTRD_SNAPSHOT_COMMITTED && boot_id &&
+	       strcmp(boot_id, p->options->boot_id) == 0;
 }
 
 static int in_use(const char *name, struct tl_error *err)

@@ -62,6 +62,8 @@ static int manifest_record(struct pull *p, struct tl_error *err)
 	if (tl_kvs_add(&labels, LABEL_GC_CONFIG, p->image->config.digest) < 0)
 		return no_memory(err);
 	for (size_t i = 0; r == 0 && i < p->image->layers_n; i++)
+		/* Of the stored ones too that aren't: containerd's collector passes over what it
+		 * doesn't have, and whoever fetches it later keeps it. */
 		r = label_add(&labels, LABEL_GC_LAYER, i, p->image->layers[i].descriptor.digest,
 			      err);
 	return r < 0 ? r
@@ -101,7 +103,7 @@ int pull_record(struct pull *p, struct tl_error *err)
 	p->is_image_recorded = true;
 	r = tl_ctrd_image_put(p->ctrd, &call, p->image->ref.text, &target, NULL, err);
 	if (r == 0)
-		r = tl_ctrd_lease_delete(p->ctrd, &call, p->lease, false, err);
+		r = tl_ctrd_lease_delete(p->ctrd, &call, p->lease, p->has_waste, err);
 	return r < 0 ? tl_wrap(err, r, "recording the image") : 0;
 }
 

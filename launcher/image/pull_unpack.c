@@ -7,6 +7,7 @@
 #include <teelaunch/cleanup.h>
 
 #include "../containerd/content.h"
+#include "pull_own.h"
 #include "pull_private.h"
 
 #define LABEL_UNCOMPRESSED "containerd.io/uncompressed"
@@ -62,78 +63,134 @@ static int layer_apply(struct pull *p, const struct tl_layer *layer,
 	return 0;
 }
 
-static int layer_unpack(struct pull *p, size_t i, struct tl_error *err)
+int pull_commit(struct pull *p, struct pull_layer *l, const char *key, struct tl_error *err)
 {
-	const struct tl_layer *layer = &p->image->layers[i];
-	const char *parent = i ? p->image->layers[i - 1].chain_id.text : "";
 	const struct tl_ctrd_call call = pull_call(p);
-	auto_ctrd_mounts struct tl_ctrd_mounts mounts = { 0 };
 	auto_kvs struct tl_kvs labels = { 0 };
-	char key[sizeof(p->snapshot_prefix) + 32];
 	int r;
 
-	if (tl_kvs_add(&labels, PULL_LABEL_BOOT, p->boot_id) < 0)
+	if (tl_kvs_add(&labels, PULL_LABEL_BOOT, p->options->boot_id) < 0)
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "a label");
-	snprintf(key, sizeof(key), "%s%zu", p->snapshot_prefix, i);
-	r = tl_ctrd_snapshot_prepare(p->ctrd, &call, key, parent, &mounts, err);
-	if (r == 0)
-		r = layer_apply(p, layer, &mounts, err);
-	if (r < 0)
-		return r;
-	r = tl_ctrd_snapshot_commit(p->ctrd, &call, layer->chain_id.text, key, &labels, err);
+	/*
+	 * Not synchronised to the disk before: no other boot uses the snapshot (pull_stale.c), and
+	 * the protected disk doesn't live longer anyway.
+	 */
+	r = tl_ctrd_snapshot_commit(p->ctrd, &call, l->of->chain_id.text, key, &labels, err);
 	if (r == -EEXIST)
 		return tl_fail(err, TL_E_CONTAINER_LEFTOVER, EEXIST,
 			       "another client of containerd unpacked the same layer meanwhile");
 	return r;
 }
 
-/* Only what the digest of the unpacked layer vouches for is called unpacked. */
-static int layer_do(struct pull *p, size_t i, struct tl_error *err)
+static int layer_unpack(struct pull *p, struct pull_layer *l, struct tl_error *err)
 {
-	const struct tl_layer *layer = &p->image->layers[i];
+	const char *parent = l->number ? p->image->layers[l->number - 1].chain_id.text : "";
 	const struct tl_ctrd_call call = pull_call(p);
-	int r = pull_snapshot_is_ours(p, layer->chain_id.text, err);
-	const bool is_reused = r > 0;
+	const uint64_t began_ms = pull_now_ms(p);
+	auto_ctrd_mounts struct tl_ctrd_mounts mounts = { 0 };
+	char key[PULL_KEY_MAX];
+	int r;
 
+	snprintf(key, sizeof(key), "%s%zu", p->snapshot_prefix, l->number);
+	r = tl_ctrd_snapshot_prepare(p->ctrd, &call, key, parent, &mounts, err);
+	if (r == 0)
+		r = layer_apply(p, l->of, &mounts, err);
+	l->facts.unpack_ms = pull_note_time(p, &p->stats.unpacked_at_ms) - began_ms;
+	return r < 0 ? r : pull_commit(p, l, key, err);
+}
+
+/* Only what the digest of the unpacked layer vouches for is called unpacked. */
+static int stored_unpack(struct pull *p, struct pull_layer *l, struct tl_error *err)
+{
+	const struct tl_ctrd_call call = pull_call(p);
+	int r = pull_snapshot_is_ours(p, l->of->chain_id.text, err);
+
+	if (r > 0) {
+		l->way = PULL_WAY_REUSED;
+		l->facts.way = "reused";
+		return 0;
+	}
 	if (r < 0 && r != -ENOENT)
 		return r;
-	if (!is_reused) {
-		r = layer_unpack(p, i, err);
-		if (r == 0)
-			r = tl_ctrd_blob_label(p->ctrd, &call, layer->descriptor.digest,
-					       LABEL_UNCOMPRESSED, layer->diff_id, err);
-		if (r < 0)
-			return r;
-	}
-	pthread_mutex_lock(&p->lock);
-	*(is_reused ? &p->stats.layers_reused : &p->stats.layers_unpacked) += 1;
-	pthread_mutex_unlock(&p->lock);
-	return 0;
+	r = layer_unpack(p, l, err);
+	return r < 0 ? r
+		     : tl_ctrd_blob_label(p->ctrd, &call, l->of->descriptor.digest,
+					  LABEL_UNCOMPRESSED, l->of->diff_id, err);
+}
+
+static bool is_ready(const struct pull *p, const struct pull_layer *l)
+{
+	return l->state == PULL_DONE || l->state == PULL_EXTRACTED ||
+	       (l->state == PULL_STORED && p->blobs[l->first].is_here);
 }
 
 /* False: the pull has failed, there is no point in going on. */
-static bool layer_wait(struct pull *p, size_t i)
+static bool layer_wait(struct pull *p, const struct pull_layer *l)
 {
-	bool is_here;
+	bool is_failed;
 
 	pthread_mutex_lock(&p->lock);
-	while (!p->blobs[p->blob_of_layer[i]].is_here && !p->failure)
+	while (!is_ready(p, l) && !p->failure)
 		pthread_cond_wait(&p->changed, &p->lock);
-	is_here = !p->failure;
+	is_failed = p->failure != 0;
 	pthread_mutex_unlock(&p->lock);
-	return is_here;
+	return !is_failed;
+}
+
+static void layer_is_done(struct pull *p, struct pull_layer *l)
+{
+	pthread_mutex_lock(&p->lock);
+	if (l->state != PULL_DONE) {
+		*(l->way == PULL_WAY_REUSED ? &p->stats.layers_reused
+					    : &p->stats.layers_unpacked) += 1;
+		p->stats.layers_own += l->way == PULL_WAY_OWN;
+		p->stats.bytes_unpacked += l->facts.unpacked_bytes;
+	}
+	l->state = PULL_DONE;
+	p->done_n = l->number + 1;
+	pthread_cond_broadcast(&p->changed);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* When the layer's turn has come and its bytes are here: 1, or 0 if it was queued again. */
+static int layer_do(struct pull *p, struct pull_layer *l, struct tl_error *err)
+{
+	const uint64_t began_ms = pull_now_ms(p);
+	int r;
+
+	if (l->state == PULL_DONE)
+		return 1;
+	if (l->way == PULL_WAY_OWN) {
+		r = pull_own_commit(p, l, err);
+		if (r < 0)
+			return pull_own_fails(p, l, r, err);
+	} else {
+		r = stored_unpack(p, l, err);
+		if (r < 0)
+			return r;
+	}
+	l->facts.commit_ms = pull_now_ms(p) - began_ms;
+	if (l->way != PULL_WAY_OWN)
+		l->facts.commit_ms -= l->facts.unpack_ms;
+	layer_is_done(p, l);
+	return 1;
 }
 
 void pull_unpack_run(struct pull *p)
 {
-	for (size_t i = 0; i < p->image->layers_n && layer_wait(p, i); i++) {
+	for (size_t i = 0; i < p->image->layers_n;) {
+		struct pull_layer *l = &p->layers[i];
 		struct tl_error err = { 0 };
-		int r = layer_do(p, i, &err);
+		int r;
 
+		if (!layer_wait(p, l))
+			return;
+		r = layer_do(p, l, &err);
 		if (r < 0) {
-			r = tl_wrap(&err, r, "unpacking layer %s",
-				    p->image->layers[i].descriptor.digest);
+			r = tl_wrap(&err, r, "unpacking layer %s", l->of->descriptor.digest);
 			pull_fail(p, r, &err);
+			return;
 		}
+		i += (size_t)r;
 	}
 }

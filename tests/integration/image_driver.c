@@ -39,6 +39,8 @@ struct driver {
 	const char *socket;
 	const char *content_dir;
 	const char *boot_id;
+	const char *unpack; /* "auto", "own", "containerd" */
+	const char *unpack_program;
 	uint64_t downloads;
 	uint64_t pull_ms;
 	uint64_t cancel_at_bytes;
@@ -156,6 +158,16 @@ static void stats_print(const struct tl_pull_stats *s)
 	       "\nretries=%u\nfetched=%u\nunpacked=%u\nsnapshots_reused=%u\ntook_ms=%" PRIu64 "\n",
 	       s->bytes_downloaded, s->bytes_reused, s->http_requests, s->retries,
 	       s->layers_fetched, s->layers_unpacked, s->layers_reused, s->took_ms);
+	printf("own=%u\nunpacked_bytes=%" PRIu64 "\ndownloaded_at_ms=%" PRIu64
+	       "\nunpacked_at_ms=%" PRIu64 "\n",
+	       s->layers_own, s->bytes_unpacked, s->downloaded_at_ms, s->unpacked_at_ms);
+}
+
+static void layer_print(void *ctx, const struct tl_pull_layer *l)
+{
+	(void)ctx;
+	printf("layer.%zu=%s %" PRIu64 " %" PRIu64 " %" PRIu64 " %s\n", l->number, l->way,
+	       l->size_bytes, l->unpacked_bytes, l->entries, l->reason);
 }
 
 static int pull(struct driver *d, struct tl_error *err)
@@ -171,12 +183,17 @@ static int pull(struct driver *d, struct tl_error *err)
 		return r;
 	const struct tl_pull_options o = {
 		.boot_id = d->boot_id,
+		.unpack = strcmp(d->unpack, "auto") == 0  ? TL_PULL_AUTO
+			  : strcmp(d->unpack, "own") == 0 ? TL_PULL_OWN
+							  : TL_PULL_CONTAINERD,
+		.unpack_program = d->unpack_program,
+		.layer = layer_print,
 		.downloads_max = (unsigned int)d->downloads,
 		.content_dir = d->content_dir,
 		.deadline = tl_deadline_in(tl_clock_mono_ms(), d->pull_ms),
 		.cancel = d->cancel,
 		.progress = watch,
-		.progress_ctx = d,
+		.ctx = d,
 	};
 
 	r = tl_pull(d->registry, &d->image, ctrd, &o, &stats, err);
@@ -227,6 +244,12 @@ static int option_apply(struct driver *d, int option, const char *value, struct 
 		return tl_str_parse_u64(value, UINT32_MAX, &d->downloads);
 	case 'p':
 		return tl_str_parse_u64(value, UINT64_MAX, &d->pull_ms);
+	case 'u':
+		d->unpack = value;
+		return 0;
+	case 'U':
+		d->unpack_program = value;
+		return 0;
 	case 'x':
 		return tl_str_parse_u64(value, UINT64_MAX, &d->cancel_at_bytes);
 	default:
@@ -249,6 +272,8 @@ static int run(struct driver *d, int argc, char **argv, struct tl_error *err)
 		{ "downloads", required_argument, NULL, 'n' },
 		{ "pull-ms", required_argument, NULL, 'p' },
 		{ "cancel-at-bytes", required_argument, NULL, 'x' },
+		{ "unpack", required_argument, NULL, 'u' },
+		{ "unpack-program", required_argument, NULL, 'U' },
 		{ 0 },
 	};
 	static const struct {
@@ -276,6 +301,7 @@ static int run(struct driver *d, int argc, char **argv, struct tl_error *err)
 int main(int argc, char **argv)
 {
 	auto_driver struct driver d = { .boot_id = "this-boot",
+					.unpack = "containerd",
 					.deadline_ms = 120000,
 					.stall_ms = 1500,
 					.pull_ms = 120000,
