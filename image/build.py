@@ -118,7 +118,8 @@ def install(a, work):
     daemon = os.path.join(folder, "usr/sbin/teelaunchd")
     if a.teelaunchd:
         shutil.copyfile(a.teelaunchd, daemon)
-    subprocess.run(["strip", "--strip-all", "--enable-deterministic-archives", daemon], check=True)
+    unpacker = os.path.join(folder, "usr/libexec/teelaunch/teelaunch-unpack")
+    subprocess.run(["strip", "--strip-all", "--enable-deterministic-archives", daemon, unpacker], check=True)
     return folder
 
 
@@ -135,7 +136,7 @@ def root_build(a, work, stanzas, folder, kernel, version):
     release, modules = t.modules(kernel)
     ours = install(a, work)
     for name in tree.walk(ours):
-        if re.match(r"usr/sbin/teelaunchd$|(usr/)?lib/systemd/system/teelaunchd", name):
+        if re.match(r"usr/sbin/teelaunchd$|usr/libexec/teelaunch/|(usr/)?lib/systemd/system/teelaunchd", name):
             t.put(os.path.join(ours, name), tree.merged(name))
     t.put_all(os.path.join(HERE, "root"))
     if a.flavour == "debug":
