@@ -243,7 +243,6 @@ int launch_run(const struct launch_options *options, struct tl_cancel *cancel)
 		err = l.disk_alarm;
 		r = -EIO;
 	}
-	/* gRPC ends the process when memory runs out: not between the report and the exit code. */
 	l.containerd = tl_ctrd_close(l.containerd);
 	code = launch_finish(&l, r, &err);
 	cloud_monitoring_end(&l);

@@ -23,16 +23,15 @@
 
 #include "../launch_names.h"
 
-/* A connection. Thread-safe: several calls may run at once. Starts threads of gRPC's own: block
- * signals before tl_ctrd_open(). Not usable in a forked child (fork+exec is fine). */
+/* Where containerd is. Thread-safe: several calls may run at once, each on a connection of its own.
+ */
 struct tl_ctrd;
 
 /**
  * @socket_path  absolute, at most 107 bytes (sockaddr_un.sun_path)
  * @namespace    sent with every call; need not exist yet
  *
- * Does no I/O: the first call connects, and a lost connection comes back by itself (waits of 100 to
- * 500 ms between attempts). TL_E_CONTAINERD_ADDRESS for a path that can't be used.
+ * Does no I/O. TL_E_CONTAINERD_ADDRESS for a path that can't be used.
  */
 int tl_ctrd_open(const char *socket_path, const char *namespace, struct tl_ctrd **ret,
 		 struct tl_error *err);
@@ -47,7 +46,7 @@ static inline void tl_ctrd_closep(struct tl_ctrd **c)
 struct tl_ctrd_call {
 	const char *lease;           /* what the call creates is kept by this lease; NULL = none */
 	struct tl_deadline deadline; /* at_ms 0 = the default, TL_CTRD_CALL_MS from now */
-	struct tl_cancel *cancel;    /* checked every 50 ms; 250 ms where the default is "never" */
+	struct tl_cancel *cancel;
 };
 #define TL_CTRD_CALL_MS 30000
 

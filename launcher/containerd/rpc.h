@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * gRPC calls over containerd's socket. rpc.c is the only user of gRPC, and no gRPC type leaves it,
- * so that another implementation of HTTP/2 can take its place. Errors: containerd.h.
+ * gRPC calls over containerd's socket: messages of protobuf-c over http2.h. Errors: containerd.h.
  */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
 
 #include "containerd.h"
-
-/* The most that either side sends in one message; containerd's own limit
- * (defaults.DefaultMaxRecvMsgSize). */
-#define RPC_MESSAGE_BYTES_MAX (16 * 1024 * 1024)
 
 /* protobuf-c's structs have no const: a request only borrows its strings. */
 static inline char *rpc_borrow(const char *s)
@@ -45,7 +40,7 @@ int rpc_stream_open(struct tl_ctrd *c, const struct tl_ctrd_call *call, const ch
 /** On failure the stream is finished: @err says why it broke. */
 int rpc_stream_send(struct rpc_stream *s, const ProtobufCMessage *message, struct tl_error *err);
 
-/* Memory that is handed to gRPC without copying. */
+/* Memory of a large bytes field, which isn't copied into the packed message. */
 struct rpc_chunk;
 struct rpc_chunk *rpc_chunk_new(size_t cap_bytes); /* NULL: out of memory */
 uint8_t *rpc_chunk_data(struct rpc_chunk *k);

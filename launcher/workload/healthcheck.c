@@ -21,6 +21,7 @@ struct healthcheck {
 	uint64_t start_ms;
 	struct probe_plan plan;
 	char *process_json; /* with the workload's environment */
+	uint64_t tries;     /* more than probes, if containerd hangs */
 	struct tl_cancel *quit;
 	pthread_t thread;
 };
@@ -37,7 +38,8 @@ static bool probe_run(struct healthcheck *h, struct tl_workload_health *ret)
 	char id[48];
 	int r;
 
-	snprintf(id, sizeof(id), "health-%" PRIu64, ret->probes + 1);
+	/* Never twice: a containerd that hung may still do what it was asked for before. */
+	snprintf(id, sizeof(id), "health-%" PRIu64, ++h->tries);
 	r = tl_ctrd_exec_run(h->config->ctrd, &call, TL_WORKLOAD_CONTAINER, id, h->process_json,
 			     &status, &err);
 	if (r == -ECANCELED || r == -ECONNRESET || r == -ENOENT)

@@ -98,7 +98,7 @@ HEADERS = {
 # names include/teelaunch/.
 THIRD_PARTY = (
     ("curl/*", ("src/io/http*",)),
-    ("grpc/*", ("launcher/containerd/rpc*.c",)),
+    ("nghttp2/*", ("launcher/containerd/http2.c",)),
     ("protobuf-c/*", ("launcher/containerd/*",)),
     ("*.pb-c.h", ("launcher/containerd/*",)),
     ("openssl/*", ("src/core/*", "attest/*", "launcher/unpack/layer.c", "tests/*")),
