@@ -75,8 +75,12 @@ struct tl_unpack_failed {
 };
 
 /*
- * The descriptors of FINISH are the roots of the lower layers (O_DIRECTORY, not O_PATH), the
- * topmost first: directories that the archive didn't name take mode, owner, times and extended
- * attributes from them. None: the layer has no parent. containerd then removes files for whiteouts,
- * and writes none, so that a layer with whiteouts is TL_UNPACK_UNSUPPORTED at this point.
+ * The descriptors of FINISH are the roots of the lower layers (O_PATH is enough), the topmost
+ * first: directories that the archive didn't name take mode, owner, times and extended attributes
+ * from them. None: the layer has no parent. containerd then removes files for whiteouts, and writes
+ * none, so that a layer with whiteouts is TL_UNPACK_UNSUPPORTED at this point.
+ *
+ * A directory that lies outside of the unpacker's root is a way out of it, by "..", for whoever has
+ * taken it over. So each should be the root of a detached, read-only mount: open_tree(2) with
+ * OPEN_TREE_CLONE, then mount_setattr(2) with MOUNT_ATTR_RDONLY. Nothing is above that.
  */

@@ -48,43 +48,26 @@ struct call {
 
 static const struct call calls[] = {
 	/* The layer, and the control socket. */
-	CALL(read, IS(1, STDIN_FILENO)),
-	CALL(recvmsg, IS(1, TL_UNPACK_CONTROL_FD)),
+	CALL(read, IS(1, STDIN_FILENO)), CALL(recvmsg, IS(1, TL_UNPACK_CONTROL_FD)),
 	CALL(sendto, IS(1, TL_UNPACK_CONTROL_FD)),
 	/* Files. */
-	CALL(openat, ANY_ARGUMENTS),
-	CALL(openat2, ANY_ARGUMENTS),
-	CALL(write, ANY_ARGUMENTS),
-	CALL(close, ANY_ARGUMENTS),
-	CALL(fstat, ANY_ARGUMENTS),
-	CALL(newfstatat, ANY_ARGUMENTS),
-	CALL(mkdirat, ANY_ARGUMENTS),
-	CALL(mknodat, 3, S_IFMT, S_IFCHR),
-	CALL(mknodat, 3, S_IFMT, S_IFBLK),
-	CALL(mknodat, 3, S_IFMT, S_IFIFO),
-	CALL(symlinkat, ANY_ARGUMENTS),
-	CALL(readlinkat, ANY_ARGUMENTS),
-	CALL(linkat, IS(5, 0)),
-	CALL(unlinkat, IS(3, 0)),
-	CALL(fchown, ANY_ARGUMENTS),
-	CALL(fchownat, ANY_ARGUMENTS),
-	CALL(fchmod, ANY_ARGUMENTS),
-	CALL(fchmodat, ANY_ARGUMENTS),
-	CALL(utimensat, ANY_ARGUMENTS),
-	CALL(fsetxattr, ANY_ARGUMENTS),
-	CALL(lsetxattr, ANY_ARGUMENTS),
-	CALL(fgetxattr, ANY_ARGUMENTS),
-	CALL(flistxattr, ANY_ARGUMENTS),
-	CALL(fchdir, ANY_ARGUMENTS),
-	CALL(fcntl, IS(2, F_DUPFD_CLOEXEC)),
+	CALL(openat, ANY_ARGUMENTS), CALL(openat2, ANY_ARGUMENTS), CALL(write, ANY_ARGUMENTS),
+	CALL(close, ANY_ARGUMENTS), CALL(fstat, ANY_ARGUMENTS), CALL(newfstatat, ANY_ARGUMENTS),
+	CALL(mkdirat, ANY_ARGUMENTS), CALL(mknodat, 3, S_IFMT, S_IFCHR),
+	CALL(mknodat, 3, S_IFMT, S_IFBLK), CALL(mknodat, 3, S_IFMT, S_IFIFO),
+	CALL(symlinkat, ANY_ARGUMENTS), CALL(readlinkat, ANY_ARGUMENTS), CALL(linkat, IS(5, 0)),
+	CALL(unlinkat, IS(3, 0)), CALL(fchown, ANY_ARGUMENTS), CALL(fchownat, ANY_ARGUMENTS),
+	CALL(fchmod, ANY_ARGUMENTS), CALL(fchmodat, ANY_ARGUMENTS), CALL(utimensat, ANY_ARGUMENTS),
+	CALL(fsetxattr, ANY_ARGUMENTS), CALL(lsetxattr, ANY_ARGUMENTS),
+	CALL(fgetxattr, ANY_ARGUMENTS), CALL(flistxattr, ANY_ARGUMENTS),
+	CALL(fchdir, ANY_ARGUMENTS), CALL(fcntl, IS(2, F_DUPFD_CLOEXEC)),
 	/* Memory, never executable, and the end. */
-	CALL(brk, ANY_ARGUMENTS),
-	CALL(mmap, 3, PROT_EXEC, 0),
-	CALL(mremap, ANY_ARGUMENTS),
-	CALL(munmap, ANY_ARGUMENTS),
-	CALL(madvise, ANY_ARGUMENTS),
-	CALL(restart_syscall, ANY_ARGUMENTS),
-	CALL(exit_group, ANY_ARGUMENTS),
+	CALL(brk, ANY_ARGUMENTS), CALL(mmap, 3, PROT_EXEC, 0), CALL(mremap, ANY_ARGUMENTS),
+	CALL(munmap, ANY_ARGUMENTS), CALL(madvise, ANY_ARGUMENTS),
+	CALL(restart_syscall, ANY_ARGUMENTS), CALL(exit_group, ANY_ARGUMENTS),
+#ifdef __SANITIZE_ADDRESS__
+	CALL(sigaltstack, ANY_ARGUMENTS), /* its runtime's, before _exit() */
+#endif
 };
 
 static int fail(struct tl_unpack_fault *fault, int errnum, const char *what)

@@ -426,9 +426,10 @@ static void only_files_have_data(void **state)
 	auto_buf struct tl_buf a = ARCHIVE_EMPTY;
 
 	(void)state;
-	for (char type = '1'; type <= '3'; type++)
-		header_add(&a, &(struct header){
-				       .name = "f", .type = type, .size = "777", .link = "to" });
+	for (int type = '1'; type <= '3'; type++)
+		header_add(&a,
+			   &(struct header){
+				   .name = "f", .type = (char)type, .size = "777", .link = "to" });
 	assert_int_equal(read_all(&a, 0, seen, 4, &fault), 3);
 	for (size_t i = 0; i < 3; i++)
 		assert_int_equal(seen[i].data_n, 0);
