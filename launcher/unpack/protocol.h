@@ -81,6 +81,5 @@ struct tl_unpack_failed {
  * none, so that a layer with whiteouts is TL_UNPACK_UNSUPPORTED at this point.
  *
  * A directory that lies outside of the unpacker's root is a way out of it, by "..", for whoever has
- * taken it over. So each should be the root of a detached, read-only mount: open_tree(2) with
- * OPEN_TREE_CLONE, then mount_setattr(2) with MOUNT_ATTR_RDONLY. Nothing is above that.
+ * taken it over. So each is a read-only mount of its own: tl_view_open() (view.h).
  */

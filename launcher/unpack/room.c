@@ -18,6 +18,7 @@
 #include <teelaunch/cleanup.h>
 
 #include "tree.h"
+#include "view.h"
 
 /* The directories of the tree, those of the lower layers, our own, and some for a moment. */
 #define FDS_MAX (TL_TREE_DEPTH_MAX + TL_UNPACK_LOWER_MAX + TL_UNPACK_CONTROL_FD + 16)
@@ -77,9 +78,12 @@ static int fail(struct tl_unpack_fault *fault, int errnum, const char *what)
 
 static int enter_root(int target, int *ret_root, struct tl_unpack_fault *fault)
 {
+	int view = tl_view_open(target, false);
 	int root;
 
-	if (fchdir(target) < 0 || chroot(".") < 0 || chdir("/") < 0)
+	if (view < 0)
+		return fail(fault, -view, "a mount of the target");
+	if (fchdir(view) < 0 || chroot(".") < 0 || chdir("/") < 0)
 		return fail(fault, errno, "chroot");
 	if (close_range(TL_UNPACK_CONTROL_FD + 1, ~0U, 0) < 0)
 		return fail(fault, errno, "close_range");

@@ -5,7 +5,11 @@
  * directory, descriptors 0 to 3 and the calls of one table (room.c), and no way to run, connect,
  * fork, trace, mount, or look at another process.
  *
- * Needs no namespace. One way: a process that entered doesn't leave.
+ * The directory is a mount of its own (view.h): it could make device files there, but not open one.
+ * The roots of lower layers, which come later, must be such mounts, too, and read-only: a plain
+ * descriptor of a directory leads out of any root.
+ *
+ * Needs no namespace, but CAP_SYS_ADMIN and CAP_SYS_CHROOT. One way: a process that entered doesn't leave.
  */
 #pragma once
 

@@ -2,6 +2,7 @@
 """A layer unpacked twice: by containerd's own Apply, and by teelaunch-unpack over its protocol
 (launcher/unpack/protocol.h); and a look at every fact of a tree, so that the two can be compared."""
 import contextlib
+import ctypes
 import fcntl
 import hashlib
 import os
@@ -14,6 +15,8 @@ import subprocess
 import threading
 import time
 
+import parts
+
 VERSION = 1
 START, EXTRACTED, FAILED, FINISH, DONE = range(1, 6)
 WHY = {1: "broken", 2: "unsupported", 3: "no space", 4: "io", 5: "limit", 6: "protocol"}
@@ -23,6 +26,20 @@ PIPE_BYTES = 1 << 20  # /proc/sys/fs/pipe-max-size, as it is set everywhere
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 # What carries the time at which it was unpacked differs from run to run.
 STARTED_NS = time.time_ns()
+
+
+SYS_OPEN_TREE, SYS_MOUNT_SETATTR = 428, 442  # asm-generic/unistd.h
+AT_EMPTY_PATH, OPEN_TREE_CLONE = 0x1000, 1
+READ_ONLY, NO_SUID, NO_DEVICES, NO_EXEC = 1, 2, 4, 8  # linux/mount.h, MOUNT_ATTR_
+
+
+def view_of(path):
+    """A descriptor of a lower layer's root as the launcher gives it out (launcher/unpack/view.h)."""
+    fd = parts.libc.syscall(SYS_OPEN_TREE, -1, os.fsencode(path), OPEN_TREE_CLONE | os.O_CLOEXEC)
+    if fd < 0 or parts.libc.syscall(SYS_MOUNT_SETATTR, fd, b"", AT_EMPTY_PATH, struct.pack(
+            "=QQQQ", READ_ONLY | NO_SUID | NO_DEVICES | NO_EXEC, 0, 0, 0), 32) < 0:
+        raise OSError(ctypes.get_errno(), "a view of " + path)
+    return fd
 
 
 class Unpacker:
@@ -93,7 +110,7 @@ class Unpacker:
         return {"kind": DONE}
 
     def finish(self, lowers):
-        fds = [os.open(p, os.O_RDONLY | os.O_DIRECTORY) for p in lowers]
+        fds = [view_of(p) for p in lowers]
         try:
             self.say(FINISH, fds=fds)
         finally:

@@ -3,6 +3,7 @@
 do if one of them took it over. Usage: unpack_attacks.py ROOM-PROBE [TEST...]"""
 import contextlib
 import errno
+import fcntl
 import os
 import resource
 import signal
@@ -418,8 +419,8 @@ class Confined(Case):
         self.assertEqual([int(s[c], 16) for c in ("CapEff", "CapPrm", "CapInh", "CapAmb")],
                          [CAPABILITIES, CAPABILITIES, 0, 0])
         proc = "/proc/%d/" % u.pid
-        self.assertEqual(os.readlink(proc + "root"), self.target)
-        self.assertEqual(os.readlink(proc + "cwd"), self.target)
+        for link in ("root", "cwd", "fd/4"):
+            self.assertTrue(os.path.samefile(proc + link, self.target), link)
         with open(proc + "environ", "rb") as f:
             self.assertEqual(f.read(), b"")
         with open(proc + "cmdline", "rb") as f:
@@ -434,7 +435,7 @@ class Confined(Case):
         where = "/proc/%d/fd/" % u.pid
         found = {int(fd): os.readlink(where + fd) for fd in os.listdir(where)}
         self.assertEqual(set(found), {0, 1, 2, 3, 4})
-        self.assertEqual((found[1], found[2], found[4]), ("/dev/null", "/dev/null", self.target))
+        self.assertEqual((found[1], found[2]), ("/dev/null", "/dev/null"))
         self.assertTrue(found[0].startswith("pipe:") and found[3].startswith("socket:"), found)
 
     def test_nothing_big_is_mapped(self):
@@ -446,10 +447,23 @@ class Confined(Case):
         for one in ("libcurl", "libgrpc", "libxml2", "libicudata", "libcrypto", "libssl"):
             self.assertNotIn(one, names)
 
-    def probe(self, *arguments):
-        """How a process that makes this call in the room ends. Zeros on its standard input."""
-        pid = os.posix_spawn(PROBE, [PROBE, self.target, *map(str, arguments)], {}, file_actions=[
-            (os.POSIX_SPAWN_OPEN, n, "/dev/zero" if n == 0 else "/dev/null", os.O_RDWR, 0) for n in range(4)])
+    def probe(self, *arguments, verb="call", directory=None):
+        """How a process that does this in the room ends: room_probe.c. Zeros on its standard input;
+        `directory` is sent as that of a lower layer."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        control = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, 100)
+        with ours, theirs:
+            pid = os.posix_spawn(PROBE, [PROBE, self.target, verb, *map(str, arguments)], {}, file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/zero", os.O_RDWR, 0),
+                (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_RDWR, 0),
+                (os.POSIX_SPAWN_DUP2, 1, 2), (os.POSIX_SPAWN_DUP2, control, w.CONTROL_FD)])
+            os.close(control)
+            if directory is not None:
+                socket.send_fds(ours, [struct.pack("=II", w.VERSION, w.FINISH)], [directory])
+            return self.end_of(pid)
+
+    @staticmethod
+    def end_of(pid):
         if not w.wait_for_exit(pid, 20):
             os.kill(pid, signal.SIGKILL)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -471,6 +485,20 @@ class Confined(Case):
     def test_the_calls_of_other_architectures_end_it(self):
         for number in (0, 1, 59, 257, 520):
             self.assertEqual(self.probe(X32 + number), -signal.SIGSYS)
+
+    def test_a_lower_layers_directory_leads_nowhere_and_stays_as_it_is(self):
+        lower = os.path.join(self.top, "a", "b", "c")
+        os.makedirs(lower)
+        plain, view = os.open(lower, os.O_RDONLY | os.O_DIRECTORY), w.view_of(lower)
+        self.addCleanup(os.close, plain)
+        self.addCleanup(os.close, view)
+        for verb in ("up", "write"):
+            self.assertEqual(self.probe(verb=verb, directory=view), 44, verb)
+            # A plain descriptor leads out of the root, and can be written to.
+            self.assertEqual(self.probe(verb=verb, directory=plain), 42, verb)
+
+    def test_no_device_can_be_opened(self):
+        self.assertEqual(self.probe(1, 5, verb="device"), 44)  # /dev/zero's numbers, which all may open
 
     def test_this_test_notices(self):
         self.assertEqual(self.probe("x"), 43)
