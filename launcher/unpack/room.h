@@ -9,7 +9,8 @@
  * The roots of lower layers, which come later, must be such mounts, too, and read-only: a plain
  * descriptor of a directory leads out of any root.
  *
- * Needs no namespace, but CAP_SYS_ADMIN and CAP_SYS_CHROOT. One way: a process that entered doesn't leave.
+ * Needs no namespace, but CAP_SYS_ADMIN and CAP_SYS_CHROOT. One way: a process that entered doesn't
+ * leave.
  */
 #pragma once
 
