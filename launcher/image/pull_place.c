@@ -15,6 +15,7 @@
 
 #include <teelaunch/cleanup.h>
 
+#include "../unpack/view.h"
 #include "pull_own.h"
 
 #define UPPER "upperdir="
@@ -58,14 +59,18 @@ static int lower_open(const char *lower, int *fds, size_t *n, struct tl_error *e
 	while (*lower) {
 		const size_t length = strcspn(lower, ":");
 		auto_free char *path = strndup(lower, length);
+		auto_close int fd = -1;
 
 		if (!path)
 			return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "a lower layer");
 		if (*n == TL_UNPACK_LOWER_MAX)
 			return unknown(err, "too many layers");
-		fds[*n] = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (fds[*n] < 0)
+		fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0)
 			return unknown(err, strerrordesc_np(errno));
+		fds[*n] = tl_view_open(fd, true);
+		if (fds[*n] < 0)
+			return unknown(err, strerrordesc_np(-fds[*n]));
 		(*n)++;
 		lower += length + (lower[length] == ':');
 	}

@@ -48,7 +48,8 @@ int tl_unpacker_extracted(struct tl_unpacker *u, struct tl_cancel *cancel,
 
 /**
  * Put right what takes the lower layers' roots to know (protocol.h, FINISH), @n of @lower, the
- * topmost first; borrowed until return. Blocks until it is done, and the process with it.
+ * topmost first, each from tl_view_open(); borrowed until return. Blocks until it is done, and the
+ * process with it.
  */
 int tl_unpacker_finish(struct tl_unpacker *u, const int *lower, size_t n, struct tl_cancel *cancel,
 		       struct tl_error *err);
