@@ -17,6 +17,7 @@ class Stopwatch:
         """`address`: "host:port" of the server."""
         host, _, port = address.rpartition(":")
         self.target = (host, int(port))
+        self.connections = self.up_bytes = self.down_bytes = 0  # of the connection's payload, TLS included
         self.waits = []  # [from, until] on CLOCK_MONOTONIC, in s, in the order of their ends
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -42,6 +43,7 @@ class Stopwatch:
         with contextlib.suppress(OSError), client, socket.create_connection(self.target) as server:
             for link in (client, server):
                 link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.connections += 1
             while True:
                 for link in select.select([client, server], [], [])[0]:
                     data = link.recv(1 << 18)
@@ -49,9 +51,11 @@ class Stopwatch:
                     if not data:
                         return
                     if link is client:
+                        self.up_bytes += len(data)
                         server.sendall(data)
                         asked = now
                         continue
+                    self.down_bytes += len(data)
                     client.sendall(data)
                     if asked is not None:
                         wait = [asked, time.monotonic()]
