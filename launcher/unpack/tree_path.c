@@ -117,6 +117,10 @@ int tl_tree_push(struct tl_tree *tree, const char *name, size_t n, struct tl_unp
 	if (top == tree->levels + TL_TREE_DEPTH_MAX)
 		return tl_unpack_fail(fault, TL_UNPACK_UNSUPPORTED, 0,
 				      "directories are nested too deep");
+	/* A link may have led further down than its own name is long. */
+	if (at + 1 + n >= sizeof(tree->path))
+		return tl_unpack_fail(fault, TL_UNPACK_UNSUPPORTED, ENAMETOOLONG,
+				      "a path that links make too long");
 	if (at > 0)
 		tree->path[at++] = '/';
 	memcpy(tree->path + at, name, n);

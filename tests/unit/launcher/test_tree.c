@@ -538,6 +538,32 @@ static void a_name_too_long_is_unsupported(void **state)
 	assert_unsupported(*state, ROWS(name));
 }
 
+/* By way of a link a path can get longer than any name. */
+static void a_path_that_a_link_makes_too_long_is_unsupported(void **state)
+{
+	const struct fixture *f = *state;
+	char part[NAME_MAX + 1] = "";
+	char deep[TL_PATH_CAP] = "";
+	char through[NAME_MAX + 3];
+	auto_tree struct tl_tree *tree = NULL;
+	struct tl_unpack_fault fault = { 0 };
+
+	memset(part, 'n', NAME_MAX);
+	while (strlen(deep) + NAME_MAX + 2 < sizeof(deep))
+		(void)snprintf(deep + strlen(deep), sizeof(deep) - strlen(deep), "%s/", part);
+	(void)snprintf(deep + strlen(deep), sizeof(deep) - strlen(deep), "last");
+	(void)snprintf(through, sizeof(through), "l/%s", part);
+	assert_int_equal(tl_tree_open(&tree, f->root), 0);
+	assert_int_equal(add(tree, entry(TL_TAR_DIRECTORY, deep, NULL), &fault), 0);
+	assert_int_equal(add(tree, entry(TL_TAR_SYMLINK, "l", deep), &fault), 0);
+	assert_int_equal(add(tree, entry(TL_TAR_FILE, through, NULL), &fault), 0);
+	part[0] = 'm';
+	(void)snprintf(through, sizeof(through), "l/%s", part);
+	assert_true(add(tree, entry(TL_TAR_DIRECTORY, through, NULL), &fault) < 0);
+	assert_int_equal(fault.why, TL_UNPACK_UNSUPPORTED);
+	assert_int_equal(fault.error, ENAMETOOLONG);
+}
+
 #define TREE_TEST(name) cmocka_unit_test_setup_teardown(name, make_fixture, remove_fixture)
 
 int main(void)
@@ -562,6 +588,7 @@ int main(void)
 		TREE_TEST(lower_layers_that_containerd_fails_on_are_unsupported),
 		TREE_TEST(depth_has_a_limit),
 		TREE_TEST(a_name_too_long_is_unsupported),
+		TREE_TEST(a_path_that_a_link_makes_too_long_is_unsupported),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
