@@ -36,6 +36,8 @@ struct launch_options {
 	const char *shared_dir;     /* host directory that the workload sees read-only */
 	const char *state_dir;      /* private; report and FIFOs */
 	const char *content_dir;    /* on the file system that will hold the image: space check */
+	const char *unpack;         /* "auto", "own" or "containerd": who unpacks layers */
+	const char *unpack_program; /* absolute path */
 	const char *disk;           /* "protected" or "unprotected" */
 	const char *root;           /* "verity": the measured root and nothing else; or "any" */
 	const char *firewall;       /* "on"; or "off": what may come in isn't ours to say */

@@ -88,6 +88,27 @@ static json_t *image_json(const struct report *r)
 	return o;
 }
 
+static json_t *pull_json(const struct report *r)
+{
+	char reason[2 * REPORT_REASON_MAX];
+	json_t *o;
+
+	if (!r->pull.has_begun)
+		return NULL;
+	o = json_pack("{s:I, s:I, s:i, s:i, s:i, s:I, s:I, s:I}", "downloaded_bytes",
+		      (json_int_t)r->pull.downloaded_bytes, "unpacked_bytes",
+		      (json_int_t)r->pull.unpacked_bytes, "layers_own", (int)r->pull.layers_own,
+		      "layers_containerd", (int)r->pull.layers_containerd, "layers_reused",
+		      (int)r->pull.layers_reused, "downloaded_at_ms",
+		      (json_int_t)r->pull.downloaded_at_ms, "unpacked_at_ms",
+		      (json_int_t)r->pull.unpacked_at_ms, "took_ms", (json_int_t)r->pull.took_ms);
+	if (r->pull.reason[0]) {
+		tl_str_escape(r->pull.reason, reason, sizeof(reason));
+		set(o, "reason", json_string(reason));
+	}
+	return o;
+}
+
 static json_t *workload_json(const struct report *r)
 {
 	json_t *o;
@@ -187,6 +208,7 @@ static json_t *report_json(const struct report *r, enum shorten level)
 	if (level < NO_STAGES)
 		set(o, "stages", stages_json(r));
 	set(o, "image", image_json(r));
+	set(o, "pull", pull_json(r));
 	set(o, "workload", workload_json(r));
 	set(o, "root", r->root ? json_string(r->root) : NULL);
 	set(o, "disk", disk_json(r));

@@ -17,6 +17,7 @@
 /* The console line, prefix and newline included: a serial console is slow and lossy. */
 #define REPORT_CONSOLE_MAX 4096
 #define REPORT_FULL_MAX    (256 * 1024)
+#define REPORT_REASON_MAX  160
 #define REPORT_PREFIX      "TEELAUNCH-REPORT "
 
 struct journal;
@@ -57,6 +58,14 @@ struct report {
 		uint64_t size_bytes;
 		size_t layers;
 	} image;
+	struct {
+		bool has_begun;
+		uint64_t downloaded_bytes;
+		uint64_t unpacked_bytes; /* archives that were unpacked without containerd */
+		unsigned int layers_own, layers_containerd, layers_reused;
+		uint64_t downloaded_at_ms, unpacked_at_ms, took_ms; /* since its beginning */
+		char reason[REPORT_REASON_MAX]; /* the first for which containerd unpacked; "" */
+	} pull;
 	struct {
 		bool has_run, is_oom_killed;
 		int exit_status; /* -1: ended by a signal, or unknown */

@@ -2,6 +2,8 @@
 /* The stages that put the image where it can run: containerd, pull. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <teelaunch/buf.h>
 #include <teelaunch/cleanup.h>
@@ -77,6 +79,7 @@ int stage_connect(struct launch *l, struct tl_error *err)
 }
 
 struct pull_watch {
+	struct report *report;
 	struct manager_notes *notes;
 	uint64_t next_percent;
 };
@@ -96,9 +99,47 @@ static void pull_progress(void *ctx, const struct tl_pull_progress *p)
 		     p->bytes_done, p->layers_unpacked, p->layers_n);
 }
 
+/* Only what wasn't unpacked as it should be is of interest to an operator. */
+static void pull_layer(void *ctx, const struct tl_pull_layer *layer)
+{
+	struct pull_watch *watch = ctx;
+
+	_Static_assert(REPORT_REASON_MAX >= TL_PULL_REASON_MAX, "a reason fits");
+	if (*layer->reason && !watch->report->pull.reason[0])
+		snprintf(watch->report->pull.reason, sizeof(watch->report->pull.reason), "%s",
+			 layer->reason);
+	tl_log_event(*layer->reason ? LOG_INFO : LOG_DEBUG, "pull.layer",
+		     "number=%zu way=%s size_bytes=%" PRIu64 " unpacked_bytes=%" PRIu64
+		     " entries=%" PRIu64 " download_ms=%" PRIu64 " unpack_ms=%" PRIu64
+		     " commit_ms=%" PRIu64 " reason='%s'",
+		     layer->number, layer->way, layer->size_bytes, layer->unpacked_bytes,
+		     layer->entries, layer->download_ms, layer->unpack_ms, layer->commit_ms,
+		     TL_Q(layer->reason));
+}
+
+static enum tl_pull_unpack unpack_of(const char *word)
+{
+	if (strcmp(word, "own") == 0)
+		return TL_PULL_OWN;
+	return strcmp(word, "containerd") == 0 ? TL_PULL_CONTAINERD : TL_PULL_AUTO;
+}
+
+static void pull_report(const struct tl_pull_stats *s, struct report *ret)
+{
+	ret->pull.downloaded_bytes = s->bytes_downloaded;
+	ret->pull.unpacked_bytes = s->bytes_unpacked;
+	ret->pull.layers_own = s->layers_own;
+	ret->pull.layers_containerd = s->layers_unpacked - s->layers_own;
+	ret->pull.layers_reused = s->layers_reused;
+	ret->pull.downloaded_at_ms = s->downloaded_at_ms;
+	ret->pull.unpacked_at_ms = s->unpacked_at_ms;
+	ret->pull.took_ms = s->took_ms;
+	ret->pull.has_begun = true;
+}
+
 static int image_pull(struct launch *l, const char *boot_id, struct tl_error *err)
 {
-	struct pull_watch watch = { .notes = &l->notes, .next_percent = 25 };
+	struct pull_watch watch = { .report = &l->report, .notes = &l->notes, .next_percent = 25 };
 	const struct tl_pull_options options = {
 		.boot_id = boot_id,
 		.content_dir = l->options->content_dir,
@@ -106,16 +147,21 @@ static int image_pull(struct launch *l, const char *boot_id, struct tl_error *er
 		.cancel = l->cancel,
 		.progress = pull_progress,
 		.ctx = &watch,
-		.unpack = TL_PULL_CONTAINERD,
+		.layer = pull_layer,
+		.unpack = unpack_of(l->options->unpack),
+		.unpack_program = l->options->unpack_program,
 	};
 	struct tl_pull_stats stats;
 	int r = tl_pull(l->registry, &l->image, l->containerd, &options, &stats, err);
 
+	pull_report(&stats, &l->report);
 	tl_log_event(r < 0 ? LOG_ERR : LOG_INFO, "pulled",
 		     "downloaded_bytes=%" PRIu64 " reused_bytes=%" PRIu64 " requests=%" PRIu64
-		     " retries=%u layers_unpacked=%u layers_reused=%u took_ms=%" PRIu64,
+		     " retries=%u layers_unpacked=%u layers_own=%u layers_reused=%u"
+		     " downloaded_at_ms=%" PRIu64 " unpacked_at_ms=%" PRIu64 " took_ms=%" PRIu64,
 		     stats.bytes_downloaded, stats.bytes_reused, stats.http_requests, stats.retries,
-		     stats.layers_unpacked, stats.layers_reused, stats.took_ms);
+		     stats.layers_unpacked, stats.layers_own, stats.layers_reused,
+		     stats.downloaded_at_ms, stats.unpacked_at_ms, stats.took_ms);
 	return r;
 }
 

@@ -42,6 +42,7 @@ static int parse_one_of(const char *const *words, const char *value, void *field
 PARSE_ONE_OF(parse_disk, "protected", "unprotected")
 PARSE_ONE_OF(parse_root, "verity", "any")
 PARSE_ONE_OF(parse_firewall, "on", "off")
+PARSE_ONE_OF(parse_unpack, "auto", "own", "containerd")
 PARSE_ONE_OF(parse_console_output, "lines", "raw")
 PARSE_ONE_OF(parse_api, "verifyConfidentialSpace", "verifyAttestation")
 
@@ -167,6 +168,11 @@ const struct option_row run_rows[RUN_OPTIONS] = {
 	       "private directory: report, FIFOs [/run/teelaunch]"),
 	OPTION(struct run_arguments, "content-dir", "DIR", launch.content_dir, NULL,
 	       "where containerd keeps images; for the space check [/var/lib/containerd]"),
+	OPTION(struct run_arguments, "unpack", "auto|own|containerd", launch.unpack, parse_unpack,
+	       "who unpacks layers: teelaunch-unpack while they are downloaded, containerd, or the "
+	       "latter only where it must [auto]"),
+	OPTION(struct run_arguments, "unpack-program", "FILE", launch.unpack_program,
+	       parse_absolute, "teelaunch-unpack [/usr/libexec/teelaunch/teelaunch-unpack]"),
 	OPTION(struct run_arguments, "first-token-budget-ms", "N", launch.first_token_budget_ms,
 	       parse_budget_ms, "time for the first token, retries included [60000]"),
 	OPTION(struct run_arguments, "token-rate", "N", launch.token_rate, parse_rate,
@@ -205,6 +211,8 @@ struct run_arguments run_defaults(const char *metadata_host)
 			.shared_dir = "/tmp/container_launcher",
 			.state_dir = "/run/teelaunch",
 			.content_dir = "/var/lib/containerd",
+			.unpack = "auto",
+			.unpack_program = "/usr/libexec/teelaunch/teelaunch-unpack",
 			.disk = "protected",
 			.root = "verity",
 			.firewall = "on",

@@ -300,6 +300,7 @@ class World:
 
     def options(self):
         return ["--containerd", self.containerd.socket, "--content-dir", self.containerd.root,
+                "--unpack-program", os.path.join(programs_dir(), "teelaunch-unpack"),
                 "--tcti", self.tpm.tcti, "--firmware-log", self.tpm.file("binary_bios_measurements"),
                 "--kernel-cmdline", self.tpm.file("cmdline"),
                 "--verifier", self.verifier.url, "--verifier-roots", self.verifier.ca,

@@ -284,6 +284,8 @@ static const struct {
 	{ "--shared-dir", "/other" },
 	{ "--state-dir", "/other" },
 	{ "--content-dir", "/other" },
+	{ "--unpack", "containerd" },
+	{ "--unpack-program", "/other" },
 	{ "--first-token-budget-ms", "1" },
 	{ "--token-rate", "1" },
 	{ "--token-burst", "1" },

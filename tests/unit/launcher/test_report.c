@@ -35,6 +35,10 @@ static void a_report_is_one_line_of_json_with_every_field(void **state)
 			   .digest = "sha256:1",
 			   .size_bytes = 5,
 			   .layers = 2 },
+		.pull = { .has_begun = true,
+			  .layers_own = 1,
+			  .layers_containerd = 1,
+			  .reason = "a\tb" },
 		.disk = { .mode = "protected",
 			  .cipher = "capi:gcm(aes)-random",
 			  .integrity = "aead",
@@ -58,6 +62,11 @@ static void a_report_is_one_line_of_json_with_every_field(void **state)
 	assert_int_equal(json_array_size(json_object_get(o, "stages")), 2);
 	assert_int_equal(json_array_size(json_object_get(o, "findings")), 1);
 	assert_int_equal(json_integer_value(json_object_get(o, "exit_code")), 1);
+	assert_int_equal(
+		json_integer_value(json_object_get(json_object_get(o, "pull"), "layers_own")), 1);
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(o, "pull"), "reason")),
+		"a\\x09b");
 	assert_string_equal(json_string_value(json_object_get(json_object_get(o, "disk"), "tags")),
 			    "memory");
 	token = json_object_get(o, "token");
