@@ -49,6 +49,7 @@ SECTIONS = {
     "disk": bench_vm.disk_section,
     "boot": bench_vm.boot_section,
 }
+IMAGES = (bench_launch.SMALL, bench_launch.DENIED)
 VIRTUAL_MACHINES = ("disk", "boot")
 
 
@@ -68,7 +69,7 @@ class Options:
         self.disks = 1 if a.quick else 8
         self.boots = 1 if a.quick else 2
         self.pull_minutes = a.pull_minutes
-        self.shelf = None
+        self.shelf, self.shelf_folder = None, None
 
     def document(self):
         return {"quick": self.is_quick, "sizes": [s for s, _, _ in self.sizes], "launches": self.launches,
@@ -137,8 +138,10 @@ def measure_section(name, world, options):
 def measure(a, options, names, document):
     """Sections that share a world. Written after each, so that an end before the end loses one."""
     Launch.watch_every_s = 0.1  # nothing that wakes up often beside what is timed
-    with World(images=(bench_launch.SMALL, bench_launch.DENIED)) as world, bench_machine.Others(world.folder) as others:
-        document["machine"] = bench_machine.describe(world.folder)
+    with bench_machine.Disk() as disk, World(os.path.join(disk.folder, "w"), images=IMAGES) as world, \
+            bench_machine.Others(world.folder) as others:
+        options.shelf_folder = os.path.join(disk.top, "shelf")
+        document["machine"] = bench_machine.describe(disk)
         document["machine"]["disk_mb_s"] = round(bench_machine.disk_rate_mb_s(world.folder, 16 if a.quick else 512), 1)
         document["machine"]["engine"] = "own and containerd's" if bench_pull.has_own_unpacking(world) else "containerd's"
         for name in names:

@@ -34,7 +34,8 @@ but what the files at the start said."""),
     "pull": ("Pull and unpack", """Files of this machine's /usr (`tests/bench/bench_images.py`), from a registry on loopback with TLS. The
 sizes are those of the layers as gzip; the same files are in each packing. Both sides count from exec until syncfs(2) has returned;
 teelaunchd's time so includes metadata, resolving and policy. Before each the image is removed with all its content. `skopeo copy` is
-the download alone, to files; `tar -x` writes the same plain files, with no download, inflation or digest: what the file system takes."""),
+the download alone, to files; `tar -x` writes the same plain files, with no download, inflation or digest, by as many processes as
+there are processors (one for one layer): what the file system takes. `--unpack containerd` is teelaunchd without its own unpacking."""),
     "pull-memory": ("Memory during a pull", """All the launcher's processes together; RSS is looked at every 2 ms, PSS and private
 memory every 20 ms. Measured in runs of their own."""),
     "wire": ("Over a slow wire", """A network of its own, whose loopback lets 400 Mbit/s through (tbf). The wire's own time is the

@@ -124,13 +124,10 @@ class Shelf:
     def __init__(self, folder, registry, hello):
         self.folder, self.registry = folder, registry
         os.makedirs(folder, exist_ok=True)
-        first = os.path.join(folder, "first")
-        os.makedirs(first)
-        os.link(hello, os.path.join(first, "hello"))
         self.hello = Unit(os.path.join(folder, "hello"))
         with open(self.hello.tar, "wb") as f:
             archive = tarfile.TarFile(fileobj=f, mode="w", format=tarfile.PAX_FORMAT)
-            info = archive.gettarinfo(os.path.join(first, "hello"), "hello")
+            info = archive.gettarinfo(hello, "hello")
             info.mode, info.type, info.size = 0o755, tarfile.REGTYPE, os.path.getsize(hello)
             with open(hello, "rb") as content:
                 archive.addfile(info, content)
@@ -234,7 +231,3 @@ class Shelf:
             connection.close()
         if answer.status != 201:
             raise parts.Failure("the registry answers the push of %s with %d: %s" % (name, answer.status, text[:300]))
-
-    def members(self, units):
-        """What `tar` reads to unpack the same: the units' plain tars."""
-        return [u.tar for u in units]

@@ -2,6 +2,7 @@
 """Pull and unpack of real files beside `ctr images pull`, on the same containerd from the same registry, in turns;
 what counts is until the data is on the disk. Also the download alone (`skopeo copy`), the unpacking alone (`tar`),
 a slow wire, and the launcher's memory meanwhile."""
+import concurrent.futures
 import ctypes
 import os
 import shutil
@@ -98,24 +99,20 @@ class Pulls:
         shutil.rmtree(folder)
         return took
 
-    def tar(self, units):
-        """The same files written by one process that neither downloads nor inflates: what the file system takes."""
-        folder = self.world.path("unpacked")
-        os.makedirs(folder)
+    def tar(self, units, layers):
+        """The same plain files written by processes that neither download nor inflate: what the file system takes. As
+        many at once as there are processors, if there are so many layers."""
+        folder, count = self.world.path("unpacked"), min(layers, os.cpu_count())
         started = monotonic()
-        reader = subprocess.Popen(["cat", *self.shelf.members(units)], stdout=subprocess.PIPE)
-        done = subprocess.run(["tar", "-x", "--ignore-zeros", "-p", "-C", folder], stdin=reader.stdout, capture_output=True,
-                              check=False, text=True)
-        reader.stdout.close()
-        reader.wait()
+        with concurrent.futures.ThreadPoolExecutor(count) as pool:
+            list(pool.map(lambda n: extract([u.tar for u in units[len(units) * n // count:len(units) * (n + 1) // count]],
+                                            os.path.join(folder, str(n))), range(count)))
         sync(self.world.folder)
         took = (monotonic() - started) * 1000
         shutil.rmtree(folder)
-        if done.returncode:
-            raise parts.Failure("tar: %s" % done.stderr[-500:])
         return took
 
-    def round(self, row, name, units, is_first):
+    def round(self, row, name, units, layers, is_first):
         """One of each, in turns; before each, nothing is there."""
         columns = {}
         forget(self.world)
@@ -129,10 +126,19 @@ class Pulls:
         if is_first and shutil.which("skopeo"):
             columns[SKOPEO] = self.skopeo(name)
         if is_first:
-            columns[TAR] = self.tar(units)
+            columns[TAR] = self.tar(units, layers)
             os.sync()
         self.rows.add_columns(row, "ms", columns)
         self.rows.add_columns("of which the sync: " + row, "ms", {OURS: sync_ms})
+
+
+def extract(tars, folder):
+    os.makedirs(folder)
+    reader = subprocess.Popen(["cat", *tars], stdout=subprocess.PIPE)
+    done = subprocess.run(["tar", "-x", "-p", "-C", folder], stdin=reader.stdout, capture_output=True, check=False, text=True)
+    reader.stdout.close()
+    if reader.wait() or done.returncode:
+        raise parts.Failure("tar: %s" % done.stderr[-500:])
 
 
 def units_for(shelf, sizes, size):
@@ -149,7 +155,7 @@ def image_name(size, layers, packing):
 
 def shelf_of(world, options):
     if options.shelf is None:
-        options.shelf = Shelf(world.path("shelf"), world.registry, world.path("images", "hello"))
+        options.shelf = Shelf(options.shelf_folder, world.registry, world.path("images", "hello"))
     return options.shelf
 
 
@@ -188,7 +194,7 @@ def pull_section(world, rows, options):
             rows.add_columns("%s of %s" % (kind.replace("_", " "), row), "bytes", {"bytes": facts[kind]})
         begun = monotonic()
         for number in range(rounds_of(size, layers, packing, options)):
-            pulls.round(row, name, units, number == 0)
+            pulls.round(row, name, units, layers, number == 0)
             print("  %s" % bench_stats.line(rows, row), flush=True)
         spent_s += monotonic() - begun
     forget(world)
