@@ -26,7 +26,7 @@ BUILDS = ("release", "clang", "asan-ubsan")
 BUILD_TIMEOUT_S = 1500
 TESTS_TIMEOUT_S = 2400
 LONG_TESTS_TIMEOUT_S = 7200
-LINT_TIMEOUT_S = 1500
+LINT_TIMEOUT_S = 1800  # it gives way to the tests
 JOBS = str(max(2, len(os.sched_getaffinity(0))))
 
 # Sets of tests that need only a processor: name, preset, labels, as ctest reads them.
@@ -35,8 +35,8 @@ QUICK = (
     ("clang", ("^(unit|fuzz-replay|arch-binary)$",)),
     ("asan-ubsan", ("^(unit|fuzz-replay)$",)),
 )
-# Tests that start daemons; they hold RESOURCE_LOCKs. Those marked asan run with the sanitizers too, beside the
-# others: each has a world of its own.
+# Tests that start daemons; they hold RESOURCE_LOCKs (tests/CMakeLists.txt). Those marked asan run with the
+# sanitizers too, beside the others: each has a world of its own.
 SLOW = (
     ("release", ("^integration$",)),
 )
@@ -50,6 +50,8 @@ VIRTUAL = (
 AGAIN_MAX = 3
 AGAIN_TIMEOUT_S = 300
 LINT = ("clang-tidy", "analyzer", "cppcheck")
+# Nobody waits for an answer of these: tests, which measure time, go first.
+PATIENT = ["nice", "-n", "10"]
 
 
 class Check:
@@ -60,7 +62,10 @@ class Check:
         self.with_daemons = []  # results of tests that started daemons
         os.makedirs(LOGS, exist_ok=True)
         self.watch = leftovers.Watch(LOGS)
-        self.environment = self.watch.environment()
+        # Worlds with equal options share a provisioned TPM's state.
+        self.environment = {**self.watch.environment(), "TL_TPM_CACHE": os.path.join(self.watch.tmp, "tpm-cache")}
+        self.built = {preset: threading.Event() for preset in BUILDS}
+        self.is_built = set()
 
     def run(self, argv, log, timeout_s):
         """(exit code, output); the output is kept in LOGS. A timeout is exit code 124."""
@@ -75,16 +80,26 @@ class Check:
         with open(path, encoding="utf-8", errors="replace") as f:
             return code, f.read()
 
-    def build(self, preset, ret_built):
+    def build(self, preset):
         begun = time.time()
-        code, output = self.run(["cmake", "--preset", preset], "configure-" + preset,
-                                BUILD_TIMEOUT_S)
-        if code == 0:
-            code, output = self.run(["cmake", "--build", "build/" + preset], "build-" + preset,
-                                    BUILD_TIMEOUT_S)
-        self.results.claim("build " + preset, [output] if code else [], time.time() - begun)
-        if code == 0:
-            ret_built.add(preset)
+        # Everything waits for the first one.
+        how = PATIENT if preset != BUILDS[0] else []
+        try:
+            code, output = self.run(["cmake", "--preset", preset], "configure-" + preset, BUILD_TIMEOUT_S)
+            if code == 0:
+                code, output = self.run([*how, "cmake", "--build", "build/" + preset], "build-" + preset,
+                                        BUILD_TIMEOUT_S)
+            self.results.claim("build " + preset, [output] if code else [], time.time() - begun)
+            if code == 0:
+                self.is_built.add(preset)
+        finally:
+            self.built[preset].set()
+
+    def after(self, preset, function, *arguments):
+        """Once that build is there; never, if it failed, which is told as a failure of its own."""
+        self.built[preset].wait()
+        if preset in self.is_built:
+            function(*arguments)
 
     def test(self, preset, labels):
         log = "-".join(["test", preset] + re.findall("integration|vm", labels[0]))
@@ -132,14 +147,14 @@ class Check:
         code, output = self.run(["cmake", "--preset", "coverage"], "configure-coverage",
                                 BUILD_TIMEOUT_S)
         if code == 0:
-            code, output = self.run(["nice", "cmake", "--build", "build/coverage", "--target",
+            code, output = self.run([*PATIENT, "cmake", "--build", "build/coverage", "--target",
                                      "policy_coverage"], "policy-coverage", BUILD_TIMEOUT_S)
         self.results.claim("branch coverage of policy/", [output] if code else [],
                            time.time() - begun)
 
     def lint(self, tool):
         begun = time.time()
-        code, output = self.run(["nice", "/usr/bin/python3", "-B", "tests/lint/lint.py", tool,
+        code, output = self.run([*PATIENT, "/usr/bin/python3", "-B", "tests/lint/lint.py", tool,
                                  "build/clang"], "lint-" + tool, LINT_TIMEOUT_S)
         self.results.claim("lint " + tool, [output] if code else [], time.time() - begun)
 
@@ -184,15 +199,13 @@ def main():
     check = Check("--long" in sys.argv[1:])
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
-    built = set()
-    phase(check, "build", [(check.build, preset, built) for preset in BUILDS])
-    phase(check, "unit, fuzz replay, architecture",
-          [(check.test, preset, labels) for preset, labels in QUICK if preset in built])
-    phase(check, "integration, and lint beside it",
-          [(check.test, preset, labels) for preset, labels in SLOW if preset in built],
-          [(check.test, preset, labels) for preset, labels in VIRTUAL if preset in built],
-          [(check.policy_coverage,)] + [(check.lint, tool) for tool in LINT if "clang" in built] +
-          [(check.test, preset, labels) for preset, labels in SANITIZED if preset in built])
+    # The longest lanes are the tests that start daemons: nothing is waited for that they don't need.
+    phase(check, "builds, tests, lint",
+          [(check.build, preset) for preset in BUILDS] + [(check.policy_coverage,)],
+          [(check.after, preset, check.test, preset, labels) for preset, labels in SLOW],
+          [(check.after, preset, check.test, preset, labels) for preset, labels in VIRTUAL],
+          [(check.after, preset, check.test, preset, labels) for preset, labels in QUICK + SANITIZED],
+          [(check.after, "clang", check.lint, tool) for tool in LINT])
     phase(check, "what failed, once more", [(check.again,)])
     phase(check, "what the tests left", [(check.nothing_is_left,)])
     check.results.tell()

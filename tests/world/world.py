@@ -89,7 +89,7 @@ class Tpm:
 class Launch:
     """One run of teelaunchd: files below its own folder, and how it ended."""
 
-    watch_every_s = 0.002
+    watch_every_s = 0.005
 
     def __init__(self, world, folder, arguments, before=(), env=None):
         self.world = world

@@ -190,10 +190,10 @@ static void every_number_is_read_or_refused(void **state)
 		const int n = snprintf(text, sizeof(text), "%" PRIu64, limits[i]);
 
 		for (int at = 0; at < n; at++)
-			for (char digit = '0'; digit <= '9'; digit++) {
+			for (int digit = '0'; digit <= '9'; digit++) {
 				const char was = text[at];
 
-				text[at] = digit;
+				text[at] = (char)digit;
 				number_assert(text, limits[i]);
 				text[n] = digit;
 				text[n + 1] = '\0';
