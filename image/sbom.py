@@ -7,9 +7,9 @@ import re
 import uuid
 
 
-def licences(folder, name):
-    """The short names in the package's machine-readable copyright file, as Debian spells them."""
-    path = os.path.join(folder, name, "usr/share/doc", name, "copyright")
+def licences(path):
+    """The short names in a package's machine-readable copyright file, as Debian spells them; none where the
+    file has another form or isn't there."""
     try:
         with open(path, encoding="utf-8", errors="replace") as f:
             text = f.read()
@@ -21,7 +21,7 @@ def licences(folder, name):
 
 
 def package(name, stanza, folder):
-    found = licences(folder, name)
+    found = licences(os.path.join(folder, name, "usr/share/doc", name, "copyright"))
     return {
         "SPDXID": "SPDXRef-Package-" + re.sub(r"[^A-Za-z0-9.-]", "-", name),
         "name": name, "versionInfo": stanza["Version"],

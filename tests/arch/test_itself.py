@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A check that can't fail is a defect: each one is fed a tree that breaks its rule."""
 
+import copy
 import importlib.util
+import json
 import os
 import tempfile
 import unittest
@@ -15,6 +17,7 @@ import test_format
 import test_hardening
 import test_layers
 import test_packages
+import test_sbom
 import test_scripts
 import test_symbols
 import test_text
@@ -324,12 +327,13 @@ class Breaks(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         for inner in ("bin", "image"):
             os.mkdir(os.path.join(folder.name, inner))
-        for path, text in {"CMakeCache.txt": "", **SOURCES}.items():
+        for path, text in {"CMakeCache.txt": "CMAKE_C_COMPILER:STRING=gcc\n", **SOURCES}.items():
             with open(os.path.join(folder.name, path), "w", encoding="utf-8") as f:
                 f.write(text)
         done = arch.run(["gcc", "-O2", "-Wall", "-fPIE", "-pie", "-D_FORTIFY_SOURCE=2", "-fstack-protector-strong",
                          "-fcf-protection=full", "-Wl,-z,relro,-z,now,-z,noexecstack", "x.c", *flags,
-                         "-o", os.path.join("bin", name)], cwd=folder.name)
+                         "-o", os.path.join("bin", name)], cwd=folder.name,
+                        env={**os.environ, "TMPDIR": folder.name})
         self.assertEqual(done.returncode, 0, done.stdout)
         return folder.name
 
@@ -357,6 +361,42 @@ class Breaks(unittest.TestCase):
         self.assertIn("not so: static", first())
         self.assertIn("not so: position independent", first("-static", "-no-pie"))
         self.assertIn("not so: checked", first("-static-pie", objects=("-U_FORTIFY_SOURCE",)))
+
+    def test_bill_of_materials(self):
+        build = self.linked("-Wl,-Map=x.map")
+        os.mkdir(os.path.join(build, "maps"))
+        os.rename(os.path.join(build, "x.map"), os.path.join(build, "maps", "teelaunchd.map"))
+        program = os.path.join(build, "bin", "teelaunchd")
+        tree = arch.Tree(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+        good = json.loads(test_sbom.made(tree, build, [program]))
+        mapped = test_sbom.mapped_by_the_loader(program)
+        start = os.path.realpath(arch.run(["gcc", "-print-file-name=Scrt1.o"], check=True).stdout.strip())
+
+        def faults(change):
+            doc = copy.deepcopy(good)
+            change(doc)
+            bad = test_sbom.form_faults(doc) or test_sbom.program_faults(doc, "teelaunchd", program, mapped, {start})
+            reader = test_sbom.Reader(doc)
+            return "\n".join(bad + [b for f in doc["files"] for b in test_sbom.package_faults(reader, f)])
+
+        def without(end):
+            return lambda doc: doc.update(relationships=[
+                r for r in doc["relationships"] if not r["relatedSpdxElement"].endswith(end)])
+
+        self.assertEqual(len(mapped), 2)
+        self.assertEqual(faults(lambda doc: None), "")
+        self.assertIn("libc.so.6, which isn't listed", faults(without("libc.so.6")))
+        self.assertIn("Scrt1.o, which isn't listed", faults(without("Scrt1.o")))
+        self.assertIn("isn't listed with its digest", faults(
+            lambda doc: doc["packages"][0]["checksums"][1].update(checksumValue="00")))
+        self.assertIn("has another digest", faults(
+            lambda doc: doc["files"][0]["checksums"][1].update(checksumValue="00")))
+        self.assertIn("dpkg says", faults(lambda doc: [p.update(versionInfo="0") for p in doc["packages"][1:]]))
+        self.assertIn("has no SHA1", faults(lambda doc: doc["files"][0].update(checksums=[])))
+        self.assertIn("stands for two", faults(lambda doc: doc["files"].append(doc["files"][0])))
+        self.assertIn("which is nothing", faults(lambda doc: doc["files"].pop()))
+        for field in test_sbom.REQUIRED["document"]:
+            self.assertIn("lacks " + field, faults(lambda doc, f=field: doc.pop(f)))
 
     def test_hardening_of_objects(self):
         if os.uname().machine != "x86_64":
