@@ -195,17 +195,20 @@ def phase(check, name, *lanes):
     print("%s: %.0f s" % (name, time.time() - begun), flush=True)
 
 
+def lanes(check):
+    """The longest are the tests that start daemons: they wait for nothing that they don't need."""
+    return ([(check.build, preset) for preset in BUILDS] + [(check.policy_coverage,)],
+            [(check.after, preset, check.test, preset, labels) for preset, labels in SLOW],
+            [(check.after, preset, check.test, preset, labels) for preset, labels in VIRTUAL],
+            [(check.after, preset, check.test, preset, labels) for preset, labels in QUICK + SANITIZED],
+            [(check.after, "clang", check.lint, tool) for tool in LINT])
+
+
 def main():
     check = Check("--long" in sys.argv[1:])
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
-    # The longest lanes are the tests that start daemons: nothing is waited for that they don't need.
-    phase(check, "builds, tests, lint",
-          [(check.build, preset) for preset in BUILDS] + [(check.policy_coverage,)],
-          [(check.after, preset, check.test, preset, labels) for preset, labels in SLOW],
-          [(check.after, preset, check.test, preset, labels) for preset, labels in VIRTUAL],
-          [(check.after, preset, check.test, preset, labels) for preset, labels in QUICK + SANITIZED],
-          [(check.after, "clang", check.lint, tool) for tool in LINT])
+    phase(check, "builds, tests, lint", *lanes(check))
     phase(check, "what failed, once more", [(check.again,)])
     phase(check, "what the tests left", [(check.nothing_is_left,)])
     check.results.tell()

@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import capabilities  # noqa: E402
 import leftovers  # noqa: E402
 import results  # noqa: E402
+import run  # noqa: E402
 
 JUNIT = """<testsuite>
 <testcase name="good" time="1.5" status="run"><system-out>fine</system-out></testcase>
@@ -126,6 +127,55 @@ class Leftovers(unittest.TestCase):
             f.write(head + program + note)
         self.assertEqual(len(self.watch.core_dumps([], 0, {"teelaunchd"})), 1)
         self.assertEqual(self.watch.core_dumps([], 0, {"other"}), [])
+
+
+class Recorded(run.Check):
+    """Builds nothing: @bad is the build that fails, or breaks the runner."""
+
+    def __init__(self, bad, fault=None):
+        super().__init__(False)
+        self.bad, self.fault, self.done = bad, fault, []
+
+    def run(self, argv, log, timeout_s):
+        is_bad = log == "build-" + self.bad
+        if is_bad and self.fault:
+            raise self.fault
+        return (1 if is_bad else 0), "words of " + log
+
+    def test(self, preset, labels):
+        self.done.append((preset, labels))
+
+    def lint(self, tool):
+        self.done.append(tool)
+
+
+class Lanes(unittest.TestCase):
+    def walk(self, bad, fault=None):
+        logs = run.LOGS
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            run.LOGS = folder
+            try:
+                check = Recorded(bad, fault)
+                run.phase(check, "x", *run.lanes(check))
+                check.watch.done()
+            finally:
+                run.LOGS = logs
+        return check
+
+    def test_every_set_of_tests_and_every_linter_runs_once(self):
+        check = self.walk("none")
+        wanted = [*run.QUICK, *run.SLOW, *run.SANITIZED, *run.VIRTUAL, *run.LINT]
+        self.assertEqual(sorted(map(str, check.done)), sorted(map(str, wanted)))
+        self.assertEqual(check.results.having(results.FAILED), [])
+
+    def test_what_needs_a_build_that_failed_does_not_run_and_the_rest_does(self):
+        for bad in run.BUILDS:
+            for fault in (None, OSError("no such program")):
+                check = self.walk(bad, fault)
+                self.assertFalse([d for d in check.done if d[0] == bad])
+                self.assertEqual({d[0] for d in check.done if isinstance(d, tuple)}, set(run.BUILDS) - {bad})
+                self.assertEqual([d for d in check.done if d in run.LINT], [] if bad == "clang" else list(run.LINT))
+                self.assertEqual(len(check.results.having(results.FAILED)), 1)
 
 
 if __name__ == "__main__":
