@@ -52,9 +52,11 @@ static void print_text(const char *s)
 
 static void print_row(const struct tl_catalogue_row *row)
 {
-	printf(".TP\n.B %s\n%s, stage %s, class %s.\n.br\nWhat happened:\n", row->id, row->name,
+	const struct tl_catalogue_words *words = tl_catalogue_words(row->code);
+
+	printf(".TP\n.B %s\n%s, stage %s, class %s.\n.br\nWhat happened:\n", row->id, words->name,
 	       row->stage, tl_class_name(row->class));
-	print_text(row->cause);
+	print_text(words->cause);
 	puts(".br\nWhat it means:");
 	print_text(row->effect);
 	puts(".br\nWhat to do:");

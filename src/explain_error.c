@@ -10,10 +10,12 @@
 
 static void row_print(const struct tl_catalogue_row *row)
 {
-	printf("%s  %s\n", row->id, row->name);
+	const struct tl_catalogue_words *words = tl_catalogue_words(row->code);
+
+	printf("%s  %s\n", row->id, words->name);
 	printf("  stage    %s\n", row->stage);
 	printf("  class    %s\n", tl_class_name(row->class));
-	printf("  cause    %s\n", row->cause);
+	printf("  cause    %s\n", words->cause);
 	printf("  effect   %s\n", row->effect);
 	printf("  action   %s\n", row->action);
 }
@@ -28,7 +30,8 @@ static const struct tl_catalogue_row *row_find(const char *text)
 
 	(void)tl_str_parse_u64(digits, UINT16_MAX, &number);
 	for (size_t i = 0; i < n; i++)
-		if ((uint64_t)rows[i].code == number || strcasecmp(rows[i].name, text) == 0)
+		if ((uint64_t)rows[i].code == number ||
+		    strcasecmp(tl_catalogue_words(rows[i].code)->name, text) == 0)
 			return &rows[i];
 	return NULL;
 }
@@ -44,7 +47,8 @@ int explain_error_main(int argc, char **argv)
 		return 0;
 	}
 	for (size_t i = 0; argc == 1 && i < n; i++)
-		printf("%s  %-30s %s\n", rows[i].id, rows[i].name, rows[i].cause);
+		printf("%s  %-30s %s\n", rows[i].id, tl_catalogue_words(rows[i].code)->name,
+		       tl_catalogue_words(rows[i].code)->cause);
 	for (int i = 1; i < argc; i++) {
 		row = row_find(argv[i]);
 		if (!row) {

@@ -26,12 +26,16 @@ enum tl_code {
 struct tl_catalogue_row {
 	enum tl_code code;
 	const char *id;    /* "TL0301" */
-	const char *name;  /* "TL_E_IMAGE_REF_MISSING" */
 	const char *stage; /* stage of the launch in which it arises */
 	enum tl_class class;
-	const char *cause;  /* what happened, in general terms */
 	const char *effect; /* what it means for the launch */
 	const char *action; /* what to do now */
+};
+
+/* What only tools for people show: apart, so that the launcher doesn't carry it. */
+struct tl_catalogue_words {
+	const char *name;  /* "TL_E_IMAGE_REF_MISSING" */
+	const char *cause; /* what happened, in general terms */
 };
 
 /** The whole table, ordered by number; @ret_n gets its length. Static storage. */
@@ -39,6 +43,9 @@ const struct tl_catalogue_row *tl_catalogue(size_t *ret_n);
 
 /** The row of @code, or the row of TL_E_INTERNAL when there is none. Never NULL. */
 const struct tl_catalogue_row *tl_catalogue_find(enum tl_code code);
+
+/** The same. */
+const struct tl_catalogue_words *tl_catalogue_words(enum tl_code code);
 
 /** "fatal", "denied", "retry", "workload". */
 const char *tl_class_name(enum tl_class class);

@@ -312,6 +312,6 @@ int main(int argc, char **argv)
 	if (r == 0)
 		return 0;
 	printf("errno=%d\nclass=%s\ncode=%s\nerror=%s\n", -r, tl_class_name(err.class),
-	       tl_catalogue_find(err.code)->name, err.msg);
+	       tl_catalogue_words(err.code)->name, err.msg);
 	return 1;
 }

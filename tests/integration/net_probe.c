@@ -81,7 +81,7 @@ static const struct option_row {
 
 static void print_result(json_t *o, int r, const struct tl_error *err, uint64_t since_ms)
 {
-	const char *code = err->code ? tl_catalogue_find(err->code)->name : "";
+	const char *code = err->code ? tl_catalogue_words(err->code)->name : "";
 
 	json_object_set_new(o, "r", json_integer(r));
 	json_object_set_new(o, "code", json_string(code));

@@ -29,7 +29,7 @@ struct driver {
 static void problem(void *ctx, const char *repo, const struct tl_error *err)
 {
 	(void)ctx;
-	printf("problem=%s %s %s\n", repo, tl_catalogue_find(err->code)->name, err->msg);
+	printf("problem=%s %s %s\n", repo, tl_catalogue_words(err->code)->name, err->msg);
 }
 
 static int round_run(struct driver *d)

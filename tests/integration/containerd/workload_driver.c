@@ -75,7 +75,7 @@ static void pause_at(char **argv, const char *where)
 static int report_error(FILE *report, const char *stage, const struct tl_error *err)
 {
 	fprintf(report, "failed=%s\ncode=%s\nclass=%s\nmessage=%s\n", stage,
-		tl_catalogue_find(err->code)->name, tl_class_name(err->class), err->msg);
+		tl_catalogue_words(err->code)->name, tl_class_name(err->class), err->msg);
 	return 1;
 }
 
@@ -100,7 +100,7 @@ static void report_end(FILE *report, const struct tl_workload_end *end)
 		end->output_dropped_bytes, end->is_output_cut);
 	if (tl_workload_judge(end, &err) < 0)
 		fprintf(report, "code=%s\nclass=%s\nmessage=%s\n",
-			tl_catalogue_find(err.code)->name, tl_class_name(err.class), err.msg);
+			tl_catalogue_words(err.code)->name, tl_class_name(err.class), err.msg);
 }
 
 static int run(char **argv, const struct tl_workload_config *config, FILE *report)

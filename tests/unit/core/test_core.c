@@ -30,7 +30,8 @@ static void every_catalogue_row_is_complete_and_in_order(void **state)
 
 		snprintf(id, sizeof(id), "TL%04d", (int)rows[i].code);
 		assert_string_equal(rows[i].id, id);
-		assert_true(strlen(rows[i].cause) > 10);
+		assert_true(strlen(tl_catalogue_words(rows[i].code)->cause) > 10);
+		assert_true(tl_str_starts_with(tl_catalogue_words(rows[i].code)->name, "TL_E_"));
 		assert_true(strlen(rows[i].effect) > 4);
 		assert_true(strlen(rows[i].action) > 4);
 		assert_true(strlen(rows[i].stage) > 1);
@@ -39,6 +40,8 @@ static void every_catalogue_row_is_complete_and_in_order(void **state)
 			assert_true(rows[i].code > rows[i - 1].code);
 	}
 	assert_int_equal(tl_catalogue_find((enum tl_code)9999)->code, TL_E_INTERNAL);
+	assert_string_equal(tl_catalogue_words((enum tl_code)9999)->name, "TL_E_INTERNAL");
+	assert_string_equal(tl_catalogue_words(TL_E_NET_URL)->name, "TL_E_NET_URL");
 }
 
 static void an_error_is_one_escaped_line_that_never_means_success(void **state)
