@@ -35,7 +35,7 @@ struct tpm_link {
 };
 
 static const struct tl_backoff busy_backoff = {
-	.base_ms = 20, .cap_ms = 500, .attempts_max = UINT32_MAX, /* the deadline ends it */
+	.base_ms = 1, .cap_ms = 500, .attempts_max = UINT32_MAX, /* the deadline ends it */
 };
 
 /* What a TPM says when it hasn't run the command and wants it again: part 2, 6.6.3. */
