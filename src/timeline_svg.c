@@ -83,6 +83,8 @@ static unsigned int x_of(const struct drawing *d, uint64_t ms)
 {
 	const uint64_t at = ms < d->axis_ms ? ms : d->axis_ms;
 
+	if (!d->axis_ms)
+		return LEFT;
 	return LEFT + (unsigned int)((PLOT - (d->last ? LAST_PLOT : 0)) * at / d->axis_ms);
 }
 
