@@ -69,7 +69,7 @@ class Demo:
         report = vm.report or {}
         rows = [(name, report[name]) for name in ("result", "code", "message", "exit_code", "action", "decided_by")
                 if report.get(name) is not None]
-        for section in ("image", "disk", "workload", "measured", "token"):
+        for section in ("image", "pull", "disk", "workload", "measured", "token"):
             if report.get(section):
                 rows.append((section, ", ".join("%s %s" % pair for pair in report[section].items())))
         self.screen.say("\nThe launch report:", "bold")
@@ -102,6 +102,9 @@ class Demo:
         self.check("hello: hello, reader" in vm.progress, "the workload's own output came to the console")
         self.check(report.get("root") == "verity" and report.get("disk", {}).get("mode") == "protected",
                    "the root is the measured one, and the disk is protected by a key of this boot alone")
+        pull = report.get("pull", {})
+        self.check(pull.get("layers_own", 0) > 0 and pull.get("layers_containerd") == 0,
+                   "each layer was unpacked by a confined process while it came: %d" % pull.get("layers_own", 0))
         self.check("verdict=accepted" in world.verifier.log,
                    "the verifier replayed both logs to the quoted PCRs and accepted them")
         self.check(machine.get("flavour", "production") == "production" and claims.get("dbgstat") ==
