@@ -129,9 +129,11 @@ class InJournal(launch_case.LaunchCase):
 
     def test_a_journald_that_dies_stops_nothing_and_what_it_missed_is_counted(self):
         launch = self.world.launch_start(
-            self.world.attributes(cmd='["sleep=2", "spam=100", "exit=0"]', container_log_redirect="cloud_logging"),
+            self.world.attributes(cmd='["sleep=4", "spam=100", "exit=0"]', container_log_redirect="cloud_logging"),
             before=self.journal.before)
         parts.wait_until(lambda: "event=workload.started" in launch.console, "the workload", 60)
+        # What it was sent and hasn't read dies with it.
+        parts.wait_until(lambda: "workload.started" in [e["TL_EVENT"] for e in self.own()], "the entry", 60)
         self.journal.kill_daemon()
         launch.wait()
         self.assert_end(launch, 0, "success")

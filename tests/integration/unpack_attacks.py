@@ -225,11 +225,11 @@ class Bombs(Case):
                 yield pack.compress(some)
         self.assert_fails("limit", endless(), limits=(100 * MIB, 0, 0))
 
-    @unittest.skipUnless(IS_LONG, "65536 folders")
-    def test_folders_that_nobody_names(self):
-        name = "/".join(["d"] * 100)
-        entries = (t.pax(("path", "%d/%s/f" % (i, name))) + t.entry("f") for i in range(700))
-        self.assert_fails("unsupported", t.gzip_of(t.tar(*entries)))
+    if IS_LONG:
+        def test_folders_that_nobody_names(self):
+            name = "/".join(["d"] * 100)
+            entries = (t.pax(("path", "%d/%s/f" % (i, name))) + t.entry("f") for i in range(700))
+            self.assert_fails("unsupported", t.gzip_of(t.tar(*entries)))
 
     def test_nesting(self):
         for depth in (300, 1500, 100_000):
