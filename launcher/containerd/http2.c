@@ -56,7 +56,9 @@ struct http2_call {
 	size_t unacked_n; /* received, and not yet given back to the server's windows */
 
 	bool has_ended;
-	bool has_status; /* by the server's word, or because the call has ended without one */
+	bool has_status; /* why it has ended; the first reason */
+	bool has_word;   /* the server gave a status, which counts if the call ends as it should */
+	int word;
 	int http_status;
 	int status;
 	char details[DETAILS_BYTES];
@@ -97,10 +99,14 @@ static void end_by_server(struct http2_call *c)
 
 	if (c->http_status != 200) {
 		snprintf(text, sizeof(text), "HTTP status %d", c->http_status);
-		c->has_status = false; /* whatever else it said */
 		end_with(c, c->http_status == 404 ? HTTP2_UNIMPLEMENTED : HTTP2_UNKNOWN, text);
+	} else if (c->has_word) {
+		c->has_status = true; /* its details are there */
+		c->has_ended = true;
+		c->status = c->word;
+	} else {
+		end_with(c, HTTP2_INTERNAL, "ended without a status");
 	}
-	end_with(c, HTTP2_INTERNAL, "ended without a status");
 }
 
 /* --- what nghttp2 calls --------------------------------------------------------------------- */
@@ -154,8 +160,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	} else if (is_named(name, name_n, "grpc-status")) {
 		int status = number_of(value, n);
 
-		c->status = status < 0 ? HTTP2_UNKNOWN : status;
-		c->has_status = true;
+		c->word = status < 0 ? HTTP2_UNKNOWN : status;
+		c->has_word = true;
 	} else if (is_named(name, name_n, "grpc-message")) {
 		details_decode(c, (const char *)value, n);
 	}
@@ -274,9 +280,13 @@ static void call_flush(struct http2_call *c)
 			return;
 		n = send(c->fd, c->out.data + c->out_at, c->out.len_bytes - c->out_at,
 			 MSG_NOSIGNAL);
-		if (n < 0 && errno != EAGAIN && errno != EINTR)
+		if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
 			c->out_at =
 				c->out.len_bytes; /* what it said before it went is to be read */
+		else if (n < 0 && (errno == ENOBUFS || errno == ENOMEM))
+			end_with(c, HTTP2_NO_MEMORY, strerrordesc_np(errno));
+		else if (n < 0 && errno != EAGAIN && errno != EINTR)
+			end_with(c, HTTP2_UNAVAILABLE, strerrordesc_np(errno));
 		if (n < 0)
 			return;
 		c->out_at += (size_t)n;
@@ -444,6 +454,8 @@ struct http2_call *http2_open(const struct http2_request *request)
 	c->quit = tl_cancel_new();
 	c->fd = socket_connect(request->socket_path);
 	if (!c->quit || session_new(c) != 0)
+		return http2_free(c);
+	if (c->fd == -EMFILE || c->fd == -ENFILE || c->fd == -ENOMEM || c->fd == -ENOBUFS)
 		return http2_free(c);
 	if (c->fd < 0) {
 		end_with(c, HTTP2_UNAVAILABLE, strerrordesc_np(-c->fd));

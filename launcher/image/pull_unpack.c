@@ -106,7 +106,9 @@ static int stored_unpack(struct pull *p, struct pull_layer *l, struct tl_error *
 	int r = pull_snapshot_is_ours(p, l->of->chain_id.text, err);
 
 	if (r > 0) {
+		pthread_mutex_lock(&p->lock);
 		l->way = PULL_WAY_REUSED;
+		pthread_mutex_unlock(&p->lock);
 		l->facts.way = "reused";
 		return 0;
 	}

@@ -35,7 +35,9 @@ struct tl_tar {
 	struct long_string link;
 	char path[TL_PATH_CAP];
 	struct tl_tar_entry entry;
-	char special[TL_TAR_SPECIAL_BYTES_MAX + 1]; /* touched as far as it is needed */
+	/* Touched as far as they are needed. What a pax header said is borrowed from the first. */
+	char records[TL_TAR_SPECIAL_BYTES_MAX + 1];
+	char string[TL_TAR_SPECIAL_BYTES_MAX + 1];
 };
 
 int tl_tar_open(struct tl_tar **ret, struct tl_tar_source source)
@@ -199,7 +201,8 @@ static int skip_rest(struct tl_tar *tar, struct tl_unpack_fault *fault)
 }
 
 /* All data of an entry that is about the next one, terminated. */
-static ssize_t read_special(struct tl_tar *tar, struct tl_unpack_fault *fault)
+static ssize_t read_special(struct tl_tar *tar, char ret[static TL_TAR_SPECIAL_BYTES_MAX + 1],
+			    struct tl_unpack_fault *fault)
 {
 	size_t n = (size_t)tar->data_left;
 	ssize_t got;
@@ -207,38 +210,38 @@ static ssize_t read_special(struct tl_tar *tar, struct tl_unpack_fault *fault)
 	if (tar->data_left > TL_TAR_SPECIAL_BYTES_MAX)
 		return tl_unpack_fail(fault, TL_UNPACK_BROKEN, 0,
 				      "a header's extension is longer than a mebibyte");
-	got = copy(tar, tar->special, n, fault);
+	got = copy(tar, ret, n, fault);
 	if (got < 0)
 		return got;
 	if ((size_t)got < n)
 		return cut(fault);
 	tar->data_left = 0;
-	tar->special[n] = '\0';
+	ret[n] = '\0';
 	return got;
 }
 
 static int read_long_string(struct tl_tar *tar, struct long_string *ret,
 			    struct tl_unpack_fault *fault)
 {
-	ssize_t r = read_special(tar, fault);
+	ssize_t r = read_special(tar, tar->string, fault);
 	size_t n;
 
 	if (r < 0)
 		return (int)r;
-	n = strlen(tar->special);
+	n = strlen(tar->string);
 	if (n >= sizeof(ret->text))
 		return tl_unpack_fail(fault, TL_UNPACK_UNSUPPORTED, ENAMETOOLONG,
 				      "a name too long");
-	memcpy(ret->text, tar->special, n + 1);
+	memcpy(ret->text, tar->string, n + 1);
 	ret->n = n;
 	return 0;
 }
 
 static int read_pax(struct tl_tar *tar, struct tl_unpack_fault *fault)
 {
-	ssize_t n = read_special(tar, fault);
+	ssize_t n = read_special(tar, tar->records, fault);
 
-	return n < 0 ? (int)n : tl_pax_read(tar->special, (size_t)n, &tar->pax, fault);
+	return n < 0 ? (int)n : tl_pax_read(tar->records, (size_t)n, &tar->pax, fault);
 }
 
 static void forget_pax(struct tl_pax *pax)

@@ -143,14 +143,16 @@ def denial_section(world, rows, options):
 
 
 def workload_pid(world, launch):
-    """The container's first process: its program is /hello."""
-    for pid in world.containerd.pids():
-        try:
-            with open("/proc/%d/cmdline" % pid, "rb") as f:
-                if f.read().startswith(b"/hello\0"):
-                    return pid
-        except OSError:
-            continue
+    """The container's first process: its program is /hello, once runc has made way for it."""
+    until = monotonic() + 5
+    while monotonic() < until:
+        for pid in world.containerd.pids():
+            try:
+                with open("/proc/%d/cmdline" % pid, "rb") as f:
+                    if f.read().startswith(b"/hello\0"):
+                        return pid
+            except OSError:
+                continue
     raise parts.Failure("the workload's process isn't there:\n%s" % launch.stderr[-2000:])
 
 

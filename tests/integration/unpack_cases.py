@@ -136,6 +136,11 @@ case("a name of GNU that ends early", SAME, gnu_long("abc\0def"), entry("x", b"x
 case("an empty name of GNU", SAME, gnu_long(""), entry("x", b"x", magic=GNU), F)
 case("both kinds of long names", SAME, gnu_long("gnu"), pax(("path", "pax")), entry("x", b"x"), F)
 case("both kinds, the other way round", SAME, pax(("path", "pax")), gnu_long("gnu"), entry("x", b"x"), F)
+case("numbers in pax, then a name of GNU", SAME, pax(("uid", "1234"), ("mtime", "5")), gnu_long("l" * 150), entry("x", b"x"), F)
+case("a number in pax where a name of GNU has digits", SAME, pax(("uid", "123456")), gnu_long("a" * 7 + "654321"),
+     entry("x", b"x"), F)
+case("attributes in pax, then both names of GNU", SAME, pax(("SCHILY.xattr.user.a", "value")), gnu_long("k" * 150, b"K"),
+     gnu_long("l" * 150), entry("x", b"x"), F)
 case("two pax headers", SAME, pax(("path", "one"), ("mtime", "5")), pax(("path", "two")), entry("x", b"x"), F)
 case("a key twice", SAME, pax(("path", "one"), ("path", "two")), entry("x", b"x"), F)
 case("a name with NUL in pax", REFUSED, pax(("path", b"a\0b")), entry("x", b"x"), F)

@@ -289,23 +289,21 @@ static void reset(struct server *s, unsigned int code)
 	frame(&s->script, RST_STREAM, 0, 1, bytes, sizeof(bytes));
 }
 
-static void say_reset_refused(struct server *s)
-{
-	reset(s, 7);
-}
+#define SAY_RESET(name, code)                                                                      \
+	static void name(struct server *s)                                                         \
+	{                                                                                          \
+		reset(s, code);                                                                    \
+	}
+SAY_RESET(say_reset_refused, 7)
+SAY_RESET(say_reset_cancel, 8)
+SAY_RESET(say_reset_calm, 11)
+SAY_RESET(say_reset_internal, 2)
 
-static void say_reset_cancel(struct server *s)
+/* A good status too early counts for nothing if the call then breaks. */
+static void say_status_and_reset(struct server *s)
 {
-	reset(s, 8);
-}
-
-static void say_reset_calm(struct server *s)
-{
-	reset(s, 11);
-}
-
-static void say_reset_internal(struct server *s)
-{
+	headers(&s->script, 0,
+		(const char *[]){ ":status=200", "grpc-status=0", "grpc-message=well", NULL });
 	reset(s, 2);
 }
 
@@ -347,6 +345,8 @@ static void each_answer_has_its_messages_and_its_status(void **state)
 		  "reset with HTTP/2 error 7" },
 		{ "cancel", say_reset_cancel, "", HTTP2_CANCELLED, NULL },
 		{ "calm", say_reset_calm, "", HTTP2_RESOURCE_EXHAUSTED, NULL },
+		{ "status, reset", say_status_and_reset, "", HTTP2_INTERNAL,
+		  "reset with HTTP/2 error 2" },
 		{ "internal", say_reset_internal, "", HTTP2_INTERNAL, NULL },
 	};
 
