@@ -275,6 +275,11 @@ disabled_plugins = [%s]
                       if line.split()[4].startswith((self.folder + "/state", self.root + "/"))]
         return found
 
+    def bundles(self):
+        """The folders of tasks that are there, among them (hidden) those whose removal isn't over."""
+        return glob.glob(os.path.join(self.folder, "state/io.containerd.runtime.v2.task/*/*"),
+                         include_hidden=True)
+
     def groups_left(self):
         """Where this world's cgroup still stands, as far as this machine has cgroups mounted."""
         return ["cgroup " + path for path in glob.glob("/sys/fs/cgroup/" + self.group) +

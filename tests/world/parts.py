@@ -153,11 +153,14 @@ class Process:
     def is_alive(self):
         return self.pid is not None
 
-    def last_words(self):
+    def words(self):
         try:
-            return read(self.log).strip()[-600:] or "(none)"
+            return read(self.log).strip() or "(none)"
         except FileNotFoundError:
             return "(none)"
+
+    def last_words(self):
+        return self.words()[-600:]
 
     def send(self, number):
         pid = self.pid
