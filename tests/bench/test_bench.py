@@ -18,6 +18,7 @@ sys.path[:0] = [os.path.join(HERE, "..", "world"), HERE]
 import bench  # noqa: E402
 import bench_document  # noqa: E402
 import bench_images  # noqa: E402
+import bench_memory  # noqa: E402
 import bench_stats  # noqa: E402
 import bench_targets  # noqa: E402
 import parts  # noqa: E402
@@ -44,6 +45,26 @@ class Computed(unittest.TestCase):
         self.assertEqual(bench_stats.cell([2500.0, 2400.0, 2600.0], "ms"), "2.50 s (2.40 to 2.60)")
         self.assertEqual(bench_stats.cell([2048.0], "KiB"), "2 MiB")
         self.assertEqual(bench_stats.cell([], "ms"), "-")
+
+    def test_a_memory_that_two_have_counts_once(self):
+        """Between its fork and its exec a child of posix_spawn() has its parent's."""
+        program = os.path.join(self.folder(), "spawner")
+        subprocess.run(["gcc", "-x", "c", "-o", program, "-"], check=True, text=True, input="""
+            #include <stdio.h>
+            #include <unistd.h>
+            int main(void) { if (vfork() == 0) { printf("%d\\n", getpid()); fflush(stdout); pause(); } return 0; }""")
+        with subprocess.Popen([program], stdout=subprocess.PIPE, text=True) as process:
+            child = int(process.stdout.readline())
+            try:
+                self.assertEqual(bench_memory.own_memory([process.pid, child]), [process.pid])
+                self.assertEqual(bench_memory.own_memory([process.pid, os.getpid()]), [process.pid, os.getpid()])
+            finally:
+                os.kill(child, 9)
+
+    def folder(self):
+        folder = tempfile.mkdtemp(prefix="tlb-")
+        self.addCleanup(shutil.rmtree, folder)
+        return folder
 
     def test_the_choice_of_files_is_the_same_each_time(self):
         chosen = [list(bench_images.walk(3e6, 1e6)) for _ in range(2)]
