@@ -24,6 +24,7 @@
 enum { DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, PING = 6, GOAWAY = 7, WINDOW = 8 };
 enum { END_STREAM = 1, ACK = 1, END_HEADERS = 4 };
 #define FRAME_HEAD     9
+#define PREFACE_BYTES  24 /* section 3.4 */
 #define WINDOW_DEFAULT 65535
 #define SCRIPT_MAX     (1024 * 1024)
 
@@ -443,23 +444,27 @@ static void either_cancellation_ends_it(void **state)
 /* --- what the client says -------------------------------------------------------------------- */
 
 /* The payloads of all frames of @type in what the server heard, one after the other. */
+/* The whole frame at @at, which moves behind it; NULL when there is none yet. */
+static const uint8_t *heard_frame(const struct server *s, size_t *at, size_t *ret_n)
+{
+	const uint8_t *p = s->heard.data + *at;
+
+	if (*at + FRAME_HEAD > s->heard.len_bytes)
+		return NULL;
+	*ret_n = (size_t)p[0] << 16 | (size_t)p[1] << 8 | p[2];
+	*at += FRAME_HEAD + *ret_n;
+	return *at <= s->heard.len_bytes ? p : NULL;
+}
+
 static size_t heard_payload(const struct server *s, unsigned int type, struct tl_buf *ret)
 {
-	const size_t preface_n = 24; /* RFC 9113, section 3.4 */
-	size_t frames = 0;
+	size_t frames = 0, at = PREFACE_BYTES, n = 0;
 
-	for (size_t at = preface_n; at + FRAME_HEAD <= s->heard.len_bytes;) {
-		const uint8_t *p = s->heard.data + at;
-		size_t n = (size_t)p[0] << 16 | (size_t)p[1] << 8 | p[2];
-
-		if (at + FRAME_HEAD + n > s->heard.len_bytes)
-			break;
+	for (const uint8_t *p; (p = heard_frame(s, &at, &n));)
 		if (p[3] == type) {
 			assert_int_equal(tl_buf_append(ret, p + FRAME_HEAD, n), 0);
 			frames++;
 		}
-		at += FRAME_HEAD + n;
-	}
 	return frames;
 }
 
@@ -528,19 +533,14 @@ static void a_large_message_waits_for_the_servers_window_and_arrives_whole(void 
 }
 
 /* What the client has allowed in all on the stream (0: the connection) beyond how it began. */
-static size_t heard_window(const struct server *s, uint32_t id)
+static size_t heard_window(const struct server *s, uint8_t id)
 {
-	const size_t preface_n = 24; /* RFC 9113, section 3.4 */
-	size_t sum = 0;
+	size_t sum = 0, at = PREFACE_BYTES, n = 0;
 
-	for (size_t at = preface_n; at + FRAME_HEAD + 4 <= s->heard.len_bytes;) {
-		const uint8_t *p = s->heard.data + at;
-
+	for (const uint8_t *p; (p = heard_frame(s, &at, &n));)
 		if (p[3] == WINDOW && p[8] == id)
 			sum += (size_t)p[9] << 24 | (size_t)p[10] << 16 | (size_t)p[11] << 8 |
 			       p[12];
-		at += FRAME_HEAD + ((size_t)p[0] << 16 | (size_t)p[1] << 8 | p[2]);
-	}
 	return sum;
 }
 
