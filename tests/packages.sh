@@ -11,6 +11,10 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 say() { printf '== packages: %s\n' "$*"; }
 fail() { printf 'packages: %s\n' "$*" >&2; exit 1; }
 
+# A release needs an address for reports (docs/SECURITY.md); what is built here is nobody's.
+sed -i 's/@teelaunch\.invalid>/@teelaunch.example>/' debian/control debian/changelog
+git -c user.name=x -c user.email=x@teelaunch.example commit -qm "An address" debian/control debian/changelog
+
 say "the section 'Install the tool' of docs/operators.md"
 # shellcheck disable=SC2016 # sed's own
 commands=$(sed -n '/^## Install the tool/,/^## [^I]/{/^```sh/,/^```$/{/^```/!p}}' docs/operators.md)
@@ -22,17 +26,43 @@ say "its examples, with the installed program"
 cp docs/operators.md /tmp
 TL_PROGRAMS=/usr/bin python3 -B tests/integration/docs_examples.py /tmp/operators.md
 
-say "another folder, umask and time zone make the same bits"
-mkdir -p /srv/other/place
-git clone -q . /srv/other/place/source
-(
-	cd /srv/other/place/source
-	umask 027
-	TZ=Asia/Tokyo dpkg-buildpackage -us -uc -b -Pnocheck >/tmp/second.log 2>&1
-) || { tail -n 40 /tmp/second.log; fail "the second build failed"; }
-for deb in "$top"/../*.deb; do
-	cmp "$deb" "/srv/other/place/$(basename "$deb")"
+say "docs/SECURITY.md: a release, by another user, in another year, time zone, language, umask, home and with one job"
+apt-get install -qq -y --no-install-recommends faketime locales openssh-client >/dev/null
+localedef -i tr_TR -f UTF-8 tr_TR.UTF-8
+useradd --create-home builder
+release=/srv/release/by/another
+mkdir -p $release/user
+git clone -q . $release/clone
+ssh-keygen -q -t ed25519 -N '' -C '' -f $release/key
+printf 'release@teelaunch namespaces="git,teelaunch-release" %s\n' "$(cat $release/key.pub)" >$release/release-signers
+chown -R builder $release
+# Commands of a section: its sh blocks, the number of which is $2.
+recipe() {
+	sed -n "/^### $1\$/,/^##/{/^\`\`\`sh/,/^\`\`\`$/p}" docs/SECURITY.md | awk -v n="$2" '/^```sh/ { k++; next } /^```/ { next } k == n'
+}
+recipe 'Make one' 1 >$release/make.sh
+recipe 'Check one' 1 >$release/check.sh
+recipe 'Check one' 2 >$release/check_tag.sh
+for wanted in make.sh:dpkg-buildpackage check.sh:sha256sum check_tag.sh:verify-tag; do
+	grep -q "${wanted#*:}" "$release/${wanted%%:*}" || fail "docs/SECURITY.md has no recipe"
 done
+as_builder() { # FOLDER SCRIPT
+	(cd "$1" && setpriv --reuid=builder --regid=builder --clear-groups env -i PATH="$PATH" HOME=/home/builder USER=builder \
+		TZ=Asia/Kathmandu LC_ALL=tr_TR.UTF-8 LANGUAGE=tr DEB_BUILD_OPTIONS=parallel=1 \
+		GIT_COMMITTER_NAME=x GIT_COMMITTER_EMAIL=x@teelaunch.example \
+		KEY=$release/key VERSION=0.0.0 OUT=$release \
+		faketime -f '+3y' sh -euc "umask 077; . $2" >/tmp/release.log 2>&1) ||
+		{ tail -n 40 /tmp/release.log; fail "$2 failed"; }
+}
+as_builder $release/clone $release/make.sh
+for deb in "$top"/../*.deb; do
+	cmp "$deb" "$release/one/$(basename "$deb")"
+	sha256sum "$deb"
+done
+cp $release/one/*.deb $release/one/SHA256SUMS* $release/release-signers $release/user
+chown builder $release/user/*
+as_builder $release/user $release/check.sh
+as_builder $release/clone $release/check_tag.sh
 
 say "lintian"
 apt-get install -qq -y --no-install-recommends lintian >/dev/null

@@ -34,6 +34,7 @@ class Watch:
         return {**os.environ, MARK: self.mark, "TMPDIR": self.tmp, "LC_ALL": "C.UTF-8",
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "ASAN_OPTIONS": report + ":detect_stack_use_after_return=1",
+                "TSAN_OPTIONS": report,
                 "UBSAN_OPTIONS": report + ":print_stacktrace=1"}
 
     def processes(self, patience_s=3):

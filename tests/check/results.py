@@ -11,7 +11,7 @@ PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
 # What says in one line why a test failed: unittest's, cmocka's, the sanitizers'.
 REASON = re.compile(r"^(?:FAIL|ERROR): .*|^\w*(?:Error|Exception|Failure): .*|^\[  FAILED  \].*|"
-                    r"^.*error: Failure!.*|^.*ERROR: \w+Sanitizer.*|^\((?:failed|not run).*", re.M | re.I)
+                    r"^.*error: Failure!.*|^.*(?:ERROR|WARNING): \w+Sanitizer.*|^\((?:failed|not run).*", re.M | re.I)
 REASONS_MAX, REASON_CHARS_MAX = 8, 200
 FIRST_CHARS_MAX = 4000
 

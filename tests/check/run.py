@@ -22,7 +22,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import leftovers  # noqa: E402
 import results  # noqa: E402
 
-BUILDS = ("release", "clang", "asan-ubsan")
+BUILDS = ("release", "clang", "asan-ubsan", "tsan")
+# What of a build the short form needs, if not all.
+SHORT_TARGETS = {"tsan": "thread_unit_tests"}
 BUILD_TIMEOUT_S = 1500
 TESTS_TIMEOUT_S = 2400
 LONG_TESTS_TIMEOUT_S = 7200
@@ -42,6 +44,13 @@ SLOW = (
 )
 SANITIZED = (
     ("asan-ubsan", ("^integration$", "^asan$")),
+)
+# ThreadSanitizer makes a program some ten times slower: whole launches are for the long form.
+THREADED = (
+    ("tsan", ("^unit$", "^threads$")),
+)
+THREADED_LONG = (
+    ("tsan", ("^integration$", "^threads$")),
 )
 # Tests in virtual machines, which meet none of the others.
 VIRTUAL = (
@@ -85,7 +94,9 @@ class Check:
         try:
             code, output = self.run(["cmake", "--preset", preset], "configure-" + preset, BUILD_TIMEOUT_S)
             if code == 0:
-                code, output = self.run(["cmake", "--build", "build/" + preset], "build-" + preset, BUILD_TIMEOUT_S)
+                target = None if self.is_long else SHORT_TARGETS.get(preset)
+                code, output = self.run(["cmake", "--build", "build/" + preset, *(["--target", target] if target else [])],
+                                        "build-" + preset, BUILD_TIMEOUT_S)
             self.results.claim("build " + preset, [output] if code else [], time.time() - begun)
             if code == 0:
                 self.is_built.add(preset)
@@ -194,10 +205,11 @@ def phase(check, name, *lanes):
 
 def lanes(check):
     """The longest are the tests that start daemons: they wait for nothing that they don't need."""
+    threaded = THREADED + (THREADED_LONG if check.is_long else ())
     return ([(check.build, preset) for preset in BUILDS] + [(check.policy_coverage,)],
             [(check.after, preset, check.test, preset, labels) for preset, labels in SLOW],
             [(check.after, preset, check.test, preset, labels) for preset, labels in VIRTUAL],
-            [(check.after, preset, check.test, preset, labels) for preset, labels in QUICK + SANITIZED],
+            [(check.after, preset, check.test, preset, labels) for preset, labels in QUICK + SANITIZED + threaded],
             [(check.after, "clang", check.lint, tool) for tool in LINT])
 
 

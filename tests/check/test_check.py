@@ -164,7 +164,7 @@ class Lanes(unittest.TestCase):
 
     def test_every_set_of_tests_and_every_linter_runs_once(self):
         check = self.walk("none")
-        wanted = [*run.QUICK, *run.SLOW, *run.SANITIZED, *run.VIRTUAL, *run.LINT]
+        wanted = [*run.QUICK, *run.SLOW, *run.SANITIZED, *run.THREADED, *run.VIRTUAL, *run.LINT]
         self.assertEqual(sorted(map(str, check.done)), sorted(map(str, wanted)))
         self.assertEqual(check.results.having(results.FAILED), [])
 

@@ -17,7 +17,7 @@ import time
 PR_SET_PDEATHSIG = 1
 POLL_S = 0.005
 # By these `make check` finds what a test left running and what a sanitizer reported.
-FROM_THE_CHECK = ("TL_CHECK_RUN", "ASAN_OPTIONS", "UBSAN_OPTIONS")
+FROM_THE_CHECK = ("TL_CHECK_RUN", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS")
 # The parent that PR_SET_PDEATHSIG means is a thread: this one lives as long as the process.
 NURSERY = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 libc = ctypes.CDLL(None, use_errno=True)
