@@ -39,6 +39,7 @@ struct cloud_writer {
 	struct cloud_writer_options options;
 	struct tl_cancel *closing; /* ends waits */
 	struct tl_cancel *quit;    /* ends requests, too */
+	struct tl_cancel *ended;   /* requested by the thread, when it has nothing more to do */
 	pthread_t thread;
 	struct metadata *metadata;
 	struct tl_http *http;
@@ -301,6 +302,7 @@ static void *writer_main(void *arg)
 			break;
 		is_last = tl_cancel_sleep(w->closing, wait_ms);
 	}
+	tl_cancel_request(w->ended);
 	return NULL;
 }
 
@@ -309,6 +311,7 @@ static struct cloud_writer *writer_free(struct cloud_writer *w)
 	batch_forget(w, SIZE_MAX, 0);
 	tl_http_free(w->http);
 	metadata_close(w->metadata);
+	tl_cancel_free(w->ended);
 	tl_cancel_free(w->quit);
 	tl_cancel_free(w->closing);
 	pthread_cond_destroy(&w->news);
@@ -332,10 +335,11 @@ int cloud_writer_open(const struct cloud_service *service,
 				    .run = tl_clock_random(),
 				    .closing = tl_cancel_new(),
 				    .quit = tl_cancel_new(),
+				    .ended = tl_cancel_new(),
 				    .http = tl_http_new("teelaunch") };
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->news, NULL);
-	if (!w->closing || !w->quit || !w->http)
+	if (!w->closing || !w->quit || !w->ended || !w->http)
 		r = tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "%s", service->name);
 	if (r == 0)
 		r = metadata_open(options->metadata_host, w->quit, &w->metadata, err);
@@ -359,7 +363,6 @@ void cloud_writer_finish(struct cloud_writer *w)
 
 struct cloud_writer *cloud_writer_close(struct cloud_writer *w, struct cloud_writer_counts *ret)
 {
-	struct timespec until;
 	uint64_t grace_ms;
 
 	if (!w)
@@ -368,14 +371,9 @@ struct cloud_writer *cloud_writer_close(struct cloud_writer *w, struct cloud_wri
 	pthread_mutex_lock(&w->lock);
 	grace_ms = w->service->flush_ms / (w->is_well || !w->counts.failures ? 1 : 10);
 	pthread_mutex_unlock(&w->lock);
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += (long)(grace_ms % 1000) * 1000000;
-	until.tv_sec += (time_t)(grace_ms / 1000) + until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	if (pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
+	if (!tl_cancel_sleep(w->ended, grace_ms))
 		tl_cancel_request(w->quit);
-		pthread_join(w->thread, NULL);
-	}
+	pthread_join(w->thread, NULL);
 	batch_forget(w, SIZE_MAX, 0);
 	*ret = w->counts;
 	return writer_free(w);

@@ -167,6 +167,14 @@ int run_threads_start(struct tl_workload *w, struct tl_error *err)
 	return r;
 }
 
+/* What it found is this thread's to read from here on. */
+static void wait_join(struct tl_workload *w)
+{
+	if (w->wait.is_started)
+		pthread_join(w->wait.thread, NULL);
+	w->wait.is_started = false;
+}
+
 void run_threads_end(struct tl_workload *w)
 {
 	w->healthcheck = healthcheck_stop(w->healthcheck);
@@ -176,11 +184,10 @@ void run_threads_end(struct tl_workload *w)
 	if (w->oom_events)
 		tl_ctrd_events_cancel(w->oom_events);
 	pthread_mutex_unlock(&w->oom_lock);
-	if (w->wait.is_started)
-		pthread_join(w->wait.thread, NULL);
+	wait_join(w);
 	if (w->is_oom_thread_started)
 		pthread_join(w->oom_thread, NULL);
-	w->wait.is_started = w->is_oom_thread_started = false;
+	w->is_oom_thread_started = false;
 }
 
 /* What was asked for and what was delivered. */
@@ -290,6 +297,8 @@ int tl_workload_wait(struct tl_workload *w, struct tl_cancel *terminate,
 	uint32_t status;
 
 	w->healthcheck = healthcheck_stop(w->healthcheck);
+	if (is_ended)
+		wait_join(w);
 	if (is_ended && w->wait.r == 0)
 		oom_event_await(w);
 	if (w->output)

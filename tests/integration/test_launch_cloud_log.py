@@ -143,7 +143,8 @@ class CloudLog(launch_case.LaunchCase):
         before = self.launch(self.server().url, "exit=0").rss_mb
         launch = self.launch(self.server(slow).url, "spam=200000", "exit=0", container_log_redirect="cloud_logging")
         self.assert_end(launch, 0, "success")
-        self.assertLess(launch.rss_mb - before, 16)
+        if parts.IS_MEMORY_JUDGED:
+            self.assertLess(launch.rss_mb - before, 16)
         events = [e["jsonPayload"].get("event") for e in self.entries]
         for event in ("launch.start", "workload.ended", "launch.end", "cloud_log.dropped"):
             self.assertIn(event, events)

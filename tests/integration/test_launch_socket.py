@@ -281,7 +281,8 @@ class Socket(launch_case.LaunchCase):
         report = self.end(launch)["token"]
         self.assertEqual(late, [])
         self.assertGreaterEqual(len(seen), took_s / LIFE_S)
-        self.assertLess(grown_kb, RSS_GROWTH_MAX_KB)
+        if parts.IS_MEMORY_JUDGED:
+            self.assertLess(grown_kb, RSS_GROWTH_MAX_KB)
         self.assertLessEqual(report["upstream"], took_s * RATE_PER_S + BURST + 2)
         self.assertEqual(set(counts) - {200, 429}, set())
         self.assertGreater(report["refused"], 0)
@@ -321,7 +322,8 @@ class Socket(launch_case.LaunchCase):
         watcher.join()
         self.assertEqual(late, [])
         self.assertLess(descriptors, 150)
-        self.assertLess(peak_kb - before_kb, RSS_GROWTH_MAX_KB)
+        if parts.IS_MEMORY_JUDGED:
+            self.assertLess(peak_kb - before_kb, RSS_GROWTH_MAX_KB)
         self.assertLess(sent, 4 << 20)
         self.end(launch)
         self.note("%d silent connections: %d descriptors, memory %+d KiB, an honest request waited %.1f s; of a "

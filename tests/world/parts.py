@@ -18,6 +18,8 @@ PR_SET_PDEATHSIG = 1
 POLL_S = 0.005
 # By these `make check` finds what a test left running and what a sanitizer reported.
 FROM_THE_CHECK = ("TL_CHECK_RUN", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS")
+# ThreadSanitizer's memory is many times the program's, and says nothing about it.
+IS_MEMORY_JUDGED = "TL_SHADOW_MEMORY" not in os.environ
 # The parent that PR_SET_PDEATHSIG means is a thread: this one lives as long as the process.
 NURSERY = concurrent.futures.ThreadPoolExecutor(max_workers=1)
 libc = ctypes.CDLL(None, use_errno=True)

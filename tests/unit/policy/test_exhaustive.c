@@ -12,8 +12,10 @@
 
 #include <cmocka.h>
 
+#include <teelaunch/buf.h>
 #include <teelaunch/cleanup.h>
 #include <teelaunch/str.h>
+#include <teelaunch/verdict.h>
 
 #include "../../../policy/values.h"
 
@@ -219,6 +221,96 @@ static void every_port_is_read_or_refused(void **state)
 		}
 }
 
+/* --- sizes --------------------------------------------------------------------------------- */
+
+/* Around every border of the units and types in use, and what wraps to little when it is summed. */
+static const uint64_t sizes[] = {
+	0,
+	1,
+	2,
+	1023,
+	1024,
+	1025,
+	UINT32_MAX,
+	UINT64_C(1) << 32,
+	(UINT64_C(1) << 53) + 1,
+	INT64_MAX / 1024,
+	INT64_MAX - 1,
+	INT64_MAX,
+	(UINT64_C(1) << 63) + 1024,
+	UINT64_MAX - 1024,
+	UINT64_MAX - 1023,
+	UINT64_MAX - 1,
+	UINT64_MAX,
+};
+
+static void memory_assert(const struct tl_launch_spec *spec, uint64_t free_kb)
+{
+	const struct tl_machine_facts facts = { .mem_available_kb = &free_kb };
+	auto_findings struct tl_findings findings = { 0 };
+	unsigned __int128 all_kb = spec->dev_shm_size_kb;
+
+	for (size_t i = 0; i < spec->mounts.n; i++)
+		all_kb += spec->mounts.items[i].size_bytes / 1024;
+	assert_int_equal(tl_machine_check(spec, &facts, &findings), all_kb > free_kb ? -EPERM : 0);
+	assert_int_equal(findings.n > 0, all_kb > free_kb);
+}
+
+/* No sum of mounts and /dev/shm (INT64_MAX KiB at most, as its key) passes for less than it is. */
+static void every_sum_of_sizes_is_judged(void **state)
+{
+	struct tl_mount mounts[2] = { { .destination = (char[]){ "/a" } },
+				      { .destination = (char[]){ "/b" } } };
+	struct tl_launch_spec spec = { .mounts = { .items = mounts, .n = 2 } };
+
+	(void)state;
+	for (size_t a = 0; a < TL_ARRAY_SIZE(sizes); a++)
+		for (size_t b = 0; b < TL_ARRAY_SIZE(sizes); b++)
+			for (size_t shm = 0; sizes[shm] <= INT64_MAX; shm++)
+				for (size_t free = 0; free < TL_ARRAY_SIZE(sizes); free++) {
+					mounts[0].size_bytes = sizes[a];
+					mounts[1].size_bytes = sizes[b];
+					spec.dev_shm_size_kb = sizes[shm];
+					memory_assert(&spec, sizes[free]);
+				}
+}
+
+static void every_need_of_disk_is_judged(void **state)
+{
+	(void)state;
+	for (size_t a = 0; a < TL_ARRAY_SIZE(sizes); a++)
+		for (size_t b = 0; b < TL_ARRAY_SIZE(sizes); b++) {
+			auto_findings struct tl_findings findings = { 0 };
+
+			assert_int_equal(tl_disk_space_check(sizes[a], sizes[b], &findings),
+					 sizes[a] > sizes[b] ? -EPERM : 0);
+			assert_int_equal(findings.n, sizes[a] > sizes[b]);
+		}
+}
+
+/* Every limit, what is there already, and what is added: all of it, or nothing of it. */
+static void every_append_stays_within_its_limit(void **state)
+{
+	static const size_t more[] = { SIZE_MAX, SIZE_MAX - 1, SIZE_MAX / 2, SIZE_MAX - 63 };
+	uint8_t bytes[160];
+
+	(void)state;
+	memset(bytes, 'x', sizeof(bytes));
+	for (size_t max = 0; max < 150; max++)
+		for (size_t have = 0; have <= max; have++)
+			for (size_t i = 0; i < 152 + TL_ARRAY_SIZE(more); i++) {
+				const size_t n = i < 152 ? i : more[i - 152];
+				const bool fits = n <= max && have + n <= max;
+				auto_buf struct tl_buf b = { 0 };
+
+				tl_buf_init(&b, max);
+				assert_int_equal(tl_buf_append(&b, bytes, have), 0);
+				assert_int_equal(tl_buf_append(&b, bytes, n), fits ? 0 : -ENOBUFS);
+				assert_int_equal(b.len_bytes, fits ? have + n : have);
+				assert_int_equal(b.data[b.len_bytes], '\0');
+			}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -226,6 +318,9 @@ int main(void)
 		cmocka_unit_test(every_containment_is_by_whole_names),
 		cmocka_unit_test(every_number_is_read_or_refused),
 		cmocka_unit_test(every_port_is_read_or_refused),
+		cmocka_unit_test(every_sum_of_sizes_is_judged),
+		cmocka_unit_test(every_need_of_disk_is_judged),
+		cmocka_unit_test(every_append_stays_within_its_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
