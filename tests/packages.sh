@@ -29,13 +29,13 @@ TL_PROGRAMS=/usr/bin python3 -B tests/integration/docs_examples.py /tmp/operator
 say "docs/SECURITY.md: a release, by another user, in another year, time zone, language, umask, home and with one job"
 apt-get install -qq -y --no-install-recommends faketime locales openssh-client >/dev/null
 localedef -i tr_TR -f UTF-8 tr_TR.UTF-8
-useradd --create-home builder
+useradd --home-dir /srv/release builder
 release=/srv/release/by/another
 mkdir -p $release/user
 git clone -q . $release/clone
 ssh-keygen -q -t ed25519 -N '' -C '' -f $release/key
 printf 'release@teelaunch namespaces="git,teelaunch-release" %s\n' "$(cat $release/key.pub)" >$release/release-signers
-chown -R builder $release
+chown -R builder /srv/release
 # Commands of a section: its sh blocks, the number of which is $2.
 recipe() {
 	sed -n "/^### $1\$/,/^##/{/^\`\`\`sh/,/^\`\`\`$/p}" docs/SECURITY.md | awk -v n="$2" '/^```sh/ { k++; next } /^```/ { next } k == n'
@@ -47,7 +47,7 @@ for wanted in make.sh:dpkg-buildpackage check.sh:sha256sum check_tag.sh:verify-t
 	grep -q "${wanted#*:}" "$release/${wanted%%:*}" || fail "docs/SECURITY.md has no recipe"
 done
 as_builder() { # FOLDER SCRIPT
-	(cd "$1" && setpriv --reuid=builder --regid=builder --clear-groups env -i PATH="$PATH" HOME=/home/builder USER=builder \
+	(cd "$1" && setpriv --reuid=builder --regid=builder --clear-groups env -i PATH="$PATH" HOME=/srv/release USER=builder \
 		TZ=Asia/Kathmandu LC_ALL=tr_TR.UTF-8 LANGUAGE=tr DEB_BUILD_OPTIONS=parallel=1 \
 		GIT_COMMITTER_NAME=x GIT_COMMITTER_EMAIL=x@teelaunch.example \
 		KEY=$release/key VERSION=0.0.0 OUT=$release \
