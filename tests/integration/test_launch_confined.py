@@ -4,6 +4,7 @@
 network is the machine's own, as the reference's is: so the launcher listens on no port, and has no abstract
 socket, and neither have containerd and its shims; what answers at the metadata server's address answers the
 workload, too."""
+import json
 import os
 import re
 import signal
@@ -115,6 +116,24 @@ class Confined(launch_case.LaunchCase):
                     info = os.lstat(os.path.join(where, name))
                     is_writable = info.st_mode & 0o002
                     self.assertEqual(bool(is_writable), stat.S_ISSOCK(info.st_mode), os.path.join(where, name))
+
+
+class Capable(launch_case.LaunchCase):
+    """With capabilities that its author's label allows to add; CAP_SYS_ADMIN would be all of the machine."""
+    images = ("test/wide:1",)
+
+    def test_s09_added_capabilities_open_no_device(self):
+        """A node can be made with CAP_MKNOD; which may be opened is for the container's group to say."""
+        added = ["CAP_MKNOD", "CAP_SYS_RAWIO", "CAP_NET_ADMIN"]
+        launch = self.world.launch(self.world.attributes(
+            "test/wide:1", cmd='["reach", "exit=0"]', container_log_redirect="true",
+            added_capabilities=json.dumps(added)))
+        self.assert_end(launch, 0, "success")
+        said = {name.rstrip(":"): end
+                for name, end in re.findall(r"hello: reach (\S+):? (.*)$", launch.console, re.M)}
+        self.assertEqual((said.pop("privileges"), said.pop("processes")), ("1", "1"))
+        self.assertEqual(len(said), TRIES, said)
+        self.assertEqual({name: end for name, end in said.items() if end not in REFUSED}, {})
 
 
 if __name__ == "__main__":

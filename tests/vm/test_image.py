@@ -51,6 +51,10 @@ for f in /run/planted /run/credentials/@system /dev/disk/by-id/* /etc/machine-id
 done
 $b touch /etc/x /usr/x 2>&1
 $b ps -o comm | $b sed 's/^/process /'
+$b mkdir /run/v1
+for o in none,name=x none,name=systemd devices memory pids cpuset misc; do
+	$b mount -t cgroup -o $o cgroup /run/v1 2>/dev/null && echo "v1 mounted $o" || echo "v1 refused $o"
+done
 echo PROBE-PLUG
 n=0
 while [ ! -e /sys/block/vdd ] && [ $n -lt 300 ]; do $b sleep 0.1; n=$((n+1)); done
@@ -272,6 +276,8 @@ def the_tpm_holds_what_was_foretold_and_the_host_plants_nothing(f):
     seen = re.search(r"^cmdline (.*?)\r?$", console, re.M).group(1)
     assert seen == f.measured["cmdline"], seen
     assert re.search(r"^sysrq 0\r?$", console, re.M)
+    # No hierarchy of the old cgroups, whose release_agent runs outside of all containers.
+    assert len(re.findall(r"^v1 refused ", console, re.M)) == 7, re.findall(r"^v1 .*$", console, re.M)
     assert "import_credentials=no is set" in console
     there = re.findall(r"^there (\S+)", console, re.M)
     assert there == ["/etc/machine-id"], there
