@@ -20,7 +20,8 @@ const char *tl_log_level_name(int level);
 /** Lines above this syslog level are dropped; default LOG_INFO. */
 void tl_log_set_level(int level);
 /** Also write every line to @fd (borrowed; -1 = none). A console that blocks for a second, or
- * fails, loses lines, counted, and isn't waited for again until it takes one. */
+ * fails, loses lines, counted, and isn't waited for again until it takes one. When this returns, no
+ * thread writes to the one before, or will: it may be closed. Blocks while one writes a line. */
 void tl_log_set_console(int fd);
 /**
  * Whoever else writes to the console writes whole lines between these two, so that no line stands

@@ -21,6 +21,7 @@
 /* How long a sink may block one line: a serial line of 115200 baud takes the longest one in less.
  * One that took nothing for so long isn't waited for again until it takes something. */
 #define SINK_WAIT_MS 1000
+#define TO_CONSOLE   (-1) /* in place of a descriptor */
 
 static atomic_int log_level = LOG_INFO;
 static atomic_int console_fd = -1;
@@ -46,10 +47,13 @@ void tl_log_set_level(int level)
 	log_level = level;
 }
 
+/* In a turn of its own: nobody writes to the one before any more. */
 void tl_log_set_console(int fd)
 {
+	(void)tl_log_console_begin();
 	console_fd = fd;
 	is_console_stuck = false;
+	tl_log_console_end(false);
 }
 
 void tl_log_set_sink(void (*line)(void *ctx, int level, const char *event, const char *text),
@@ -135,13 +139,16 @@ void tl_log_console_end(bool is_torn)
 	pthread_mutex_unlock(&console_turns.lock);
 }
 
-static int console_write(int fd, const char *line, size_t n, bool is_stuck)
+/* Which one it is counts in the turn: before, it may still be closed, and its number another
+ * file's. */
+static int console_write(const char *line, size_t n, bool is_stuck)
 {
 	bool is_torn = tl_log_console_begin();
+	const int fd = console_fd;
 	size_t done = 0;
-	int r = is_torn ? write_bounded(fd, "\n", 1, is_stuck, &done) : 0;
+	int r = fd >= 0 && is_torn ? write_bounded(fd, "\n", 1, is_stuck, &done) : 0;
 
-	if (r == 0) {
+	if (fd >= 0 && r == 0) {
 		done = 0;
 		r = write_bounded(fd, line, n, is_stuck, &done);
 		is_torn = done > 0 && done < n;
@@ -150,12 +157,12 @@ static int console_write(int fd, const char *line, size_t n, bool is_stuck)
 	return r;
 }
 
-/* @is_stuck: known to be; true again where it took nothing. */
+/* @fd: or TO_CONSOLE. @is_stuck: known to be; true again where it took nothing. */
 static int line_write(int fd, const char *line, size_t n, atomic_bool *is_stuck)
 {
 	size_t done = 0;
 	bool stuck = is_stuck && *is_stuck;
-	int r = fd == console_fd ? console_write(fd, line, n, stuck)
+	int r = fd == TO_CONSOLE ? console_write(line, n, stuck)
 				 : write_bounded(fd, line, n, stuck, &done);
 
 	if (is_stuck)
@@ -179,7 +186,7 @@ static int write_line(int fd, const struct iovec *iov, int n, atomic_bool *is_st
 
 int tl_log_raw(int fd, const char *line, size_t n)
 {
-	return line_write(fd, line, n, NULL);
+	return line_write(fd == console_fd ? TO_CONSOLE : fd, line, n, NULL);
 }
 
 const char *tl_log_quote(const char *s, char *buf, size_t cap_bytes)
@@ -222,9 +229,8 @@ static bool line_hand_over(int level, const char *event, const char *text)
 	return has_journal;
 }
 
-/* @fd: the console, or -1 */
-__attribute__((format(printf, 4, 0))) static void event_write(int fd, int level, const char *event,
-							      const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static void
+event_write(bool has_console, int level, const char *event, const char *fmt, va_list ap)
 {
 	char raw[TL_LOG_LINE_MAX];
 	char text[TL_LOG_LINE_MAX];
@@ -249,10 +255,10 @@ __attribute__((format(printf, 4, 0))) static void event_write(int fd, int level,
 	};
 	if (!line_hand_over(level, event, text))
 		write_line(STDERR_FILENO, line, 4, &is_stderr_stuck);
-	if (fd >= 0) {
+	if (has_console) {
 		struct iovec on_console[] = { { stamp, strlen(stamp) }, line[1], line[2], line[3] };
 
-		write_line(fd, on_console, 4, &is_console_stuck);
+		write_line(TO_CONSOLE, on_console, 4, &is_console_stuck);
 	}
 }
 
@@ -261,7 +267,7 @@ void tl_log_event(int level, const char *event, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	event_write(console_fd, level, event, fmt, ap);
+	event_write(console_fd >= 0, level, event, fmt, ap);
 	va_end(ap);
 }
 
@@ -270,6 +276,6 @@ void tl_log_event_quiet(int level, const char *event, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	event_write(-1, level, event, fmt, ap);
+	event_write(false, level, event, fmt, ap);
 	va_end(ap);
 }
