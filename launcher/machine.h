@@ -37,7 +37,7 @@ void machine_facts_done(struct machine_facts *f);
  * capitals) is refused: whoever can append to the line could turn it, and its readers would differ.
  * Absent means debug: the careful reading, as no secret is released to a debug machine.
  *
- * @text  @n bytes as read from /proc/cmdline, with or without the newline
+ * @text  @n bytes as read from /proc/cmdline, with or without the newline; a NUL behind them
  *
  * Returns 0, -EINVAL with TL_E_CMDLINE_CONTRADICTS, or -EOVERFLOW with TL_E_CMDLINE_LENGTH. Pure.
  */

@@ -77,10 +77,11 @@ static void a_command_line_that_the_kernel_may_have_cut_is_refused(void **state)
 
 		memset(text, 'x', n);
 		memcpy(text + n - strlen(flag), flag, strlen(flag));
-		text[n] = '\n';
+		memcpy(text + n, "\n", 2);
 		r = machine_parse_cmdline(text, n + 1, &got, &err);
 		assert_int_equal(r, n < 2047 ? 0 : -EOVERFLOW);
 		assert_int_equal(err.code, n < 2047 ? 0 : TL_E_CMDLINE_LENGTH);
+		text[n] = '\0';
 		assert_int_equal(machine_parse_cmdline(text, n, &got, NULL), r);
 		assert_true(got);
 	}
