@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Linked into the launcher in place of its monotonic clock and of its wait (-Wl,--wrap): what the
+ * thread "tl-token" waits for comes at once, and every thread's clock is then so much ahead.
+ * $TL_VIRTUAL_WAITS of its waits go so, the later ones in real time: a launch that is ended must
+ * find a clock that goes as clocks do. The wall clock stays what it is, so that the dates of tokens
+ * and certificates are real ones.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <teelaunch/cancel.h>
+#include <teelaunch/clock.h>
+
+#define THREAD_NAME_MAX 16 /* pthread_getname_np(3) */
+
+uint64_t __real_tl_clock_mono_ms(void);
+uint64_t __wrap_tl_clock_mono_ms(void);
+bool __real_tl_cancel_sleep(const struct tl_cancel *c, uint64_t ms);
+bool __wrap_tl_cancel_sleep(const struct tl_cancel *c, uint64_t ms);
+
+static _Atomic uint64_t ahead_ms;
+static atomic_long waits_left;
+
+/* The launcher clears its environment. */
+__attribute__((constructor)) static void begin(void)
+{
+	const char *waits = getenv("TL_VIRTUAL_WAITS");
+
+	waits_left = waits ? strtol(waits, NULL, 10) : 0;
+}
+
+uint64_t __wrap_tl_clock_mono_ms(void)
+{
+	return __real_tl_clock_mono_ms() + ahead_ms;
+}
+
+static bool is_keeper(void)
+{
+	char name[THREAD_NAME_MAX] = "";
+
+	return pthread_getname_np(pthread_self(), name, sizeof(name)) == 0 &&
+	       strcmp(name, "tl-token") == 0;
+}
+
+bool __wrap_tl_cancel_sleep(const struct tl_cancel *c, uint64_t ms)
+{
+	if (!is_keeper() || atomic_fetch_sub(&waits_left, 1) <= 0)
+		return __real_tl_cancel_sleep(c, ms);
+	ahead_ms += ms;
+	return tl_cancel_is_requested(c);
+}
