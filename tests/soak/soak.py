@@ -113,7 +113,7 @@ def containerd_holds(world):
 
 class Phase:
     def __init__(self, name, a, world):
-        self.world = world
+        self.world, self.commit = world, commit()
         self.name, self.n = name, max(1, int((SHORT if a.short else FULL)[name] * a.share))
         self.virtual, self.is_short = a.virtual, a.short
         self.until = time.monotonic() + a.minutes * 60 if a.minutes else None
@@ -159,7 +159,7 @@ class Phase:
         getattr(self, self.name)()
         return {"phase": self.name, "unit": UNITS[self.name], "asked": self.n, "done": self.done,
                 "took_s": time.monotonic() - began, "facts": self.facts, "at": datetime.date.today().isoformat(),
-                "commit": commit(), "load": os.getloadavg(), "series": self.samples.judged(self.is_short)}
+                "commit": self.commit, "load": os.getloadavg(), "series": self.samples.judged(self.is_short)}
 
     def tokens(self):
         launch = self.begin(["trap", "sleep=1000000"], options=["--token-rate", "10000", "--token-burst", "10000"])

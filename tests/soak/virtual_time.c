@@ -15,8 +15,10 @@
 
 #include <teelaunch/cancel.h>
 #include <teelaunch/clock.h>
+#include <teelaunch/str.h>
 
 #define THREAD_NAME_MAX 16 /* pthread_getname_np(3) */
+#define WAITS_MAX       1000000000
 
 uint64_t __real_tl_clock_mono_ms(void);
 uint64_t __wrap_tl_clock_mono_ms(void);
@@ -30,8 +32,10 @@ static atomic_long waits_left;
 __attribute__((constructor)) static void begin(void)
 {
 	const char *waits = getenv("TL_VIRTUAL_WAITS");
+	uint64_t n = 0;
 
-	waits_left = waits ? strtol(waits, NULL, 10) : 0;
+	if (waits && tl_str_parse_u64(waits, WAITS_MAX, &n) == 0)
+		waits_left = (long)n;
 }
 
 uint64_t __wrap_tl_clock_mono_ms(void)
