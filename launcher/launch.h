@@ -9,8 +9,11 @@
 #include <stdint.h>
 
 #include <teelaunch/cancel.h>
+#include <teelaunch/error.h>
 #include <teelaunch/launch_record.h>
 #include <teelaunch/str.h>
+
+struct confinement;
 
 /* All strings are borrowed for the whole launch. */
 struct launch_options {
@@ -41,6 +44,7 @@ struct launch_options {
 	const char *disk;           /* "protected" or "unprotected" */
 	const char *root;           /* "verity": the measured root and nothing else; or "any" */
 	const char *firewall;       /* "on"; or "off": what may come in isn't ours to say */
+	const char *confine;        /* "on", "strict" or "off": confine/confine.h */
 	const char *readiness; /* TCP port that tells whether the workload is ready; or "off" */
 	struct tl_strv firewall_also; /* ports that are open all the time: "22/tcp" */
 	uint64_t first_token_budget_ms;
@@ -54,7 +58,10 @@ struct launch_options {
 	const struct tl_record_option *unit;
 	size_t unit_n;
 	const char *version, *commit;
-	struct journal *journal; /* NULL: standard error leads somewhere else */
+	/* What confine_launch() did, before there were threads; a failure ends the launch. */
+	const struct confinement *confinement;
+	const struct tl_error *confinement_failure; /* code 0: none */
+	struct journal *journal;                    /* NULL: standard error leads somewhere else */
 };
 
 /**

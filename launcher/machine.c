@@ -103,25 +103,10 @@ static const char *const capability_names[] = {
 	"CAP_CHECKPOINT_RESTORE",
 };
 
-int machine_parse_status(const char *text, struct tl_strv *ret, struct tl_error *err)
+int machine_capability_names(uint64_t set, struct tl_strv *ret, struct tl_error *err)
 {
-	static const char hex[] = "0123456789abcdef";
-	const char *p = line_find(text, "CapEff:");
 	auto_strv struct tl_strv names = { 0 };
-	uint64_t set = 0;
-	unsigned int digits = 0;
 
-	if (!p)
-		return tl_fail(err, TL_E_MACHINE_FACTS, EINVAL, "/proc/self/status has no CapEff");
-	p += strspn(p, " \t");
-	for (; *p && *p != '\n'; p++, digits++) {
-		const char *at = strchr(hex, *p);
-
-		if (!at || digits == 16)
-			return tl_fail(err, TL_E_MACHINE_FACTS, EINVAL,
-				       "/proc/self/status: CapEff is no 64-bit hex number");
-		set = set << 4 | (uint64_t)(at - hex);
-	}
 	for (size_t i = 0; i < TL_ARRAY_SIZE(capability_names); i++)
 		if (set >> i & 1 && tl_strv_add(&names, capability_names[i]) < 0)
 			return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "capability names");
@@ -179,10 +164,10 @@ int machine_read_mode(const char *cmdline_path, bool *ret_is_hardened, char **re
 	return 0;
 }
 
-int machine_read(const char *cmdline_path, struct machine_facts *ret, struct tl_error *err)
+int machine_read(const char *cmdline_path, uint64_t capabilities, struct machine_facts *ret,
+		 struct tl_error *err)
 {
 	auto_buf struct tl_buf meminfo = { 0 };
-	auto_buf struct tl_buf status = { 0 };
 	struct machine_facts f = { 0 };
 	int r;
 
@@ -190,11 +175,9 @@ int machine_read(const char *cmdline_path, struct machine_facts *ret, struct tl_
 	if (r == 0)
 		r = read_text("/proc/meminfo", 64 * 1024, &meminfo, err);
 	if (r == 0)
-		r = read_text("/proc/self/status", 64 * 1024, &status, err);
-	if (r == 0)
 		r = machine_parse_meminfo(tl_buf_str(&meminfo), &f.mem_available_kb, err);
 	if (r == 0)
-		r = machine_parse_status(tl_buf_str(&status), &f.capabilities, err);
+		r = machine_capability_names(capabilities, &f.capabilities, err);
 	if (r < 0) {
 		machine_facts_done(&f);
 		return r;

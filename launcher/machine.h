@@ -46,8 +46,11 @@ int machine_parse_cmdline(const char *text, size_t n, bool *ret_is_hardened, str
 /** MemAvailable out of the text of /proc/meminfo. -EINVAL with TL_E_MACHINE_FACTS. Pure. */
 int machine_parse_meminfo(const char *text, uint64_t *ret_kb, struct tl_error *err);
 
-/** The effective capabilities out of the text of /proc/self/status, by name. Pure. */
-int machine_parse_status(const char *text, struct tl_strv *ret, struct tl_error *err);
+/**
+ * Names "CAP_..." in upper case, by number, of the bits of @set that Linux 6.1 has a name for.
+ * @ret is owned by the caller, set on success only. TL_E_NO_MEMORY. Pure.
+ */
+int machine_capability_names(uint64_t set, struct tl_strv *ret, struct tl_error *err);
 
 /**
  * Read the command line, and production or debug out of it: TL_E_CMDLINE_CONTRADICTS, or
@@ -60,6 +63,10 @@ int machine_read_mode(const char *cmdline_path, bool *ret_is_hardened, char **re
 
 /**
  * Read all facts. @cmdline_path is "/proc/cmdline" in a VM.
+ *
+ * @capabilities  what can be given to a workload, a bit for each number: the effective ones of the
+ *                launcher, before it dropped any
  * @ret is owned by the caller (machine_facts_done), set on success only.
  */
-int machine_read(const char *cmdline_path, struct machine_facts *ret, struct tl_error *err);
+int machine_read(const char *cmdline_path, uint64_t capabilities, struct machine_facts *ret,
+		 struct tl_error *err);

@@ -12,6 +12,7 @@
 #include <teelaunch/log.h>
 
 #include "journal.h"
+#include "machine.h"
 
 /* What is given up, one step after the other, to get below the limit. */
 enum shorten { FULL, NO_FIXES, FEW_FINDINGS, NO_FINDINGS, NO_STAGES, SHORTEN_END };
@@ -130,6 +131,33 @@ static json_t *workload_json(const struct report *r)
 	return o;
 }
 
+static json_t *capabilities_json(uint64_t set)
+{
+	auto_strv struct tl_strv names = { 0 };
+	json_t *list = json_array();
+
+	if (machine_capability_names(set, &names, NULL) < 0)
+		return list;
+	for (size_t i = 0; i < names.n; i++)
+		json_array_append_new(list, json_string(names.items[i]));
+	return list;
+}
+
+static json_t *confinement_json(const struct report *r)
+{
+	json_t *o;
+
+	if (!r->confinement.mode)
+		return NULL;
+	o = json_pack("{s:s, s:s}", "mode", r->confinement.mode, "phase", r->confinement.phase);
+	if (strcmp(r->confinement.phase, "none") == 0)
+		return o;
+	set(o, "capabilities", capabilities_json(r->confinement.capabilities));
+	set(o, "landlock_abi", json_integer(r->confinement.landlock_abi));
+	set(o, "threads", json_integer((json_int_t)r->confinement.threads));
+	return o;
+}
+
 static json_t *disk_json(const struct report *r)
 {
 	json_t *o;
@@ -211,6 +239,7 @@ static json_t *report_json(const struct report *r, enum shorten level)
 	set(o, "pull", pull_json(r));
 	set(o, "workload", workload_json(r));
 	set(o, "root", r->root ? json_string(r->root) : NULL);
+	set(o, "confinement", confinement_json(r));
 	set(o, "disk", disk_json(r));
 	set(o, "measured", measured_json(r));
 	set(o, "token", token_json(r));

@@ -83,6 +83,12 @@ struct report {
 	} disk;
 	const char *root; /* "verity" or "any" */
 	struct {
+		const char *mode, *phase; /* confine/confine.h; static */
+		uint64_t capabilities;    /* that the launcher has kept, a bit for each number */
+		int landlock_abi;         /* 0: no Landlock */
+		size_t threads;           /* that it was found in force for */
+	} confinement;
+	struct {
 		const char *pcr13_sha256; /* hex */
 		const char *pcr15_sha256; /* of the launch record, hex */
 		const char *rtmr3;        /* hex; NULL: a machine without TDX */

@@ -33,6 +33,7 @@ static const struct stage stages[] = {
 	{ "tpm", 600, stage_tpm, stage_tpm_undo },
 	{ "pull", PULL_SIGN_S, stage_pull, NULL },
 	{ "create", 300, stage_create, stage_create_undo },
+	{ "confine", 60, stage_confine, NULL },
 	{ "measure", 600, stage_measure, NULL },
 	{ "token", 600, stage_token, stage_token_undo },
 	{ "serve", 30, stage_serve, stage_serve_undo },
@@ -222,6 +223,7 @@ int launch_run(const struct launch_options *options, struct tl_cancel *cancel)
 	struct launch l = {
 		.options = options,
 		.cancel = cancel,
+		.confinement = *options->confinement,
 		.started_ms = tl_clock_mono_ms(),
 		.console_fd = -1,
 	};

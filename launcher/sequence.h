@@ -20,6 +20,7 @@
 #include <teelaunch/tee.h>
 
 #include "cloud_log.h"
+#include "confine/confine.h"
 #include "disk/watch.h"
 #include "health/health.h"
 #include "image/resolve.h"
@@ -40,6 +41,7 @@ struct launch {
 	struct power_button *power_button;
 	int console_fd; /* where the log and the workload's raw output go; -1: standard error */
 	struct cloud_writer *cloud_log, *cloud_monitoring; /* NULL: none */
+	struct confinement confinement;
 	struct machine_facts machine;
 	bool has_machine;
 	struct disk_watch *disk_watch; /* NULL: no protected disk */
@@ -104,6 +106,7 @@ int stage_connect(struct launch *l, struct tl_error *err);
 int stage_pull(struct launch *l, struct tl_error *err);
 int stage_create(struct launch *l, struct tl_error *err);
 void stage_create_undo(struct launch *l);
+int stage_confine(struct launch *l, struct tl_error *err);
 int stage_tpm(struct launch *l, struct tl_error *err);
 void stage_tpm_undo(struct launch *l);
 int stage_measure(struct launch *l, struct tl_error *err);
@@ -121,11 +124,8 @@ int stage_run(struct launch *l, struct tl_error *err);
  */
 int launch_record_write(const struct launch *l, struct tl_buf *ret, struct tl_error *err);
 
-/* What tools of the reference's users look for, by the hardware. Static. */
-struct attest_words {
-	const char *tee, *root, *quoting;
-};
-const struct attest_words *attest_words_of(const struct tl_tee *tee);
+/** What the launcher took from itself when it started, in log and report; or its failure. */
+int confinement_judge(struct launch *l, struct tl_error *err);
 
 /** Nothing but replies may come in, if the firewall is ours: TL_E_FIREWALL. */
 int firewall_shut(const struct launch *l, struct tl_error *err);

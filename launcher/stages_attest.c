@@ -12,6 +12,7 @@
 #include <teelaunch/record_log.h>
 #include <teelaunch/tsm.h>
 
+#include "attest_words.h"
 #include "launch_facts.h"
 #include "sequence.h"
 #include "workload/workload.h"

@@ -41,7 +41,8 @@ static int root_stage(struct launch *l, struct tl_error *err)
 
 int stage_machine(struct launch *l, struct tl_error *err)
 {
-	int r = machine_read(l->options->kernel_cmdline, &l->machine, err);
+	int r = machine_read(l->options->kernel_cmdline, l->confinement.capabilities_before,
+			     &l->machine, err);
 
 	if (r < 0)
 		return r;
@@ -49,7 +50,9 @@ int stage_machine(struct launch *l, struct tl_error *err)
 	tl_log_event(LOG_INFO, "machine", "mode=%s mem_available_kb=%" PRIu64 " capabilities=%zu",
 		     l->machine.is_hardened ? "production" : "debug", l->machine.mem_available_kb,
 		     l->machine.capabilities.n);
-	r = root_stage(l, err);
+	r = confinement_judge(l, err);
+	if (r == 0)
+		r = root_stage(l, err);
 	if (r == 0)
 		r = firewall_shut(l, err);
 	return r < 0 ? r : folders_make(l, err);

@@ -8,6 +8,7 @@
 #include <teelaunch/snp.h>
 #include <teelaunch/verifier_ita.h>
 
+#include "attest_words.h"
 #include "launch_facts.h"
 #include "metadata.h"
 #include "signature_store.h"

@@ -17,7 +17,8 @@
 
 /* What systemd/teelaunchd.service says behind `teelaunchd run`. */
 /* systemd/teelaunchd.service, and what image/root-debug adds to it. */
-#define UNIT_OPTIONS_DEFAULT  "--root verity --disk protected --console /dev/console"
+#define UNIT_OPTIONS_DEFAULT                                                                       \
+	"--root verity --disk protected --confine strict --console /dev/console"
 #define UNIT_OPTIONS_DEBUG    UNIT_OPTIONS_DEFAULT " --firewall-also 22/tcp"
 #define METADATA_HOST_DEFAULT "169.254.169.254"
 #define UNIT_WORDS_MAX        256

@@ -42,6 +42,7 @@ static int parse_one_of(const char *const *words, const char *value, void *field
 PARSE_ONE_OF(parse_disk, "protected", "unprotected")
 PARSE_ONE_OF(parse_root, "verity", "any")
 PARSE_ONE_OF(parse_firewall, "on", "off")
+PARSE_ONE_OF(parse_confine, "on", "strict", "off")
 PARSE_ONE_OF(parse_unpack, "auto", "own", "containerd")
 PARSE_ONE_OF(parse_console_output, "lines", "raw")
 PARSE_ONE_OF(parse_api, "verifyConfidentialSpace", "verifyAttestation")
@@ -118,6 +119,8 @@ const struct option_row run_rows[RUN_OPTIONS] = {
 	       "whether the launcher decides what may come in from the network [on]"),
 	OPTION(struct run_arguments, "firewall-also", "PORT/tcp|udp[,...]", launch.firewall_also,
 	       parse_ports, "ports that are open all the time, beside the image's [none]"),
+	OPTION(struct run_arguments, "confine", "on|strict|off", launch.confine, parse_confine,
+	       "whether the launcher confines itself; strict: not without Landlock [on]"),
 	OPTION(struct run_arguments, "readiness", "PORT|off", launch.readiness, parse_port_or_off,
 	       "TCP port that answers GET /ready while everything is measured and runs [off]"),
 	OPTION(struct run_arguments, "containerd", "SOCKET", launch.containerd, parse_absolute,
@@ -216,6 +219,7 @@ struct run_arguments run_defaults(const char *metadata_host)
 			.disk = "protected",
 			.root = "verity",
 			.firewall = "on",
+			.confine = "on",
 			.readiness = "off",
 			.console_output = "lines",
 			.first_token_budget_ms = 60000,

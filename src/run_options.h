@@ -18,7 +18,7 @@ struct run_arguments {
 	const char *log_level;
 };
 
-#define RUN_OPTIONS 36
+#define RUN_OPTIONS 37
 extern const struct option_row run_rows[RUN_OPTIONS];
 
 /** @metadata_host  borrowed */

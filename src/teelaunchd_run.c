@@ -11,6 +11,7 @@
 #include <teelaunch/cleanup.h>
 #include <teelaunch/log.h>
 
+#include "launcher/confine/confine.h"
 #include "launcher/journal.h"
 #include "launcher/launch.h"
 #include "run_options.h"
@@ -51,10 +52,16 @@ static int signals_start(struct tl_cancel *cancel)
 	return pthread_detach(thread);
 }
 
-static int launch(const struct run_arguments *a)
+/* Confined before there is a second thread. A failure is the launch's to report. */
+static int launch(struct run_arguments *a)
 {
 	struct tl_cancel *cancel = tl_cancel_new(); /* the signal thread keeps it to the end */
+	struct confinement confinement;
+	struct tl_error failure = { 0 };
 
+	(void)confine_launch(confine_mode_of(a->launch.confine), &confinement, &failure);
+	a->launch.confinement = &confinement;
+	a->launch.confinement_failure = &failure;
 	if (!cancel || signals_start(cancel) < 0) {
 		fprintf(stderr, "teelaunchd: no thread for signals: %s\n", strerrordesc_np(errno));
 		return EXIT_USAGE;

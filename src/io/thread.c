@@ -10,6 +10,7 @@ int tl_thread_start(const char *name, void *(*main)(void *), void *arg, pthread_
 	int e;
 
 	sigfillset(&all);
+	sigdelset(&all, TL_THREAD_SIGNAL);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	e = pthread_create(ret, NULL, main, arg);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -18,14 +18,15 @@ void *__libc_realloc(void *p, size_t n);
 static atomic_ulong count;
 static unsigned long fail_at;
 static bool fails_on;
-static char count_path[4096]; /* the launcher clears its environment */
+static int
+	count_fd; /* from the beginning: the launcher clears its environment, and confines itself */
 
 __attribute__((constructor)) static void begin(void)
 {
 	const char *at = getenv("FAIL_AT"), *on = getenv("FAIL_ON");
 	const char *path = getenv("FAIL_COUNT");
 
-	snprintf(count_path, sizeof(count_path), "%s", path ? path : "");
+	count_fd = path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
 	fails_on = on && *on == '1';
 	count = 0;
 	fail_at = 0;
@@ -33,16 +34,12 @@ __attribute__((constructor)) static void begin(void)
 		fail_at = fail_at * 10 + (unsigned long)(*at - '0');
 }
 
-/* _exit() goes past it, and so does a signal: then there is no file. */
+/* _exit() goes past it, and so does a signal: then the file is empty. */
 __attribute__((destructor)) static void end(void)
 {
-	int fd = open(count_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	if (fd >= 0) {
-		fail_at = 0;
-		dprintf(fd, "%lu\n", count);
-		close(fd);
-	}
+	fail_at = 0;
+	if (count_fd >= 0)
+		dprintf(count_fd, "%lu\n", count);
 }
 
 static bool fails_now(void)

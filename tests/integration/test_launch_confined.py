@@ -4,6 +4,7 @@
 network is the machine's own, as the reference's is: so the launcher listens on no port, and has no abstract
 socket, and neither have containerd and its shims; what answers at the metadata server's address answers the
 workload, too."""
+import ctypes
 import json
 import os
 import re
@@ -47,6 +48,21 @@ def listening():
     return found
 
 
+def capabilities(*numbers):
+    return "%016x" % sum(1 << n for n in numbers)
+
+
+# linux/capability.h: DAC_OVERRIDE, KILL, NET_BIND_SERVICE, NET_ADMIN, IPC_LOCK
+KEPT = capabilities(1, 5, 10, 12, 14)
+KEPT_NAMES = ["CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_NET_ADMIN", "CAP_IPC_LOCK"]
+THREADS = 8
+
+
+def landlock_abi():
+    """landlock_create_ruleset(2), which asked in this way names the version."""
+    return max(ctypes.CDLL(None).syscall(444, None, 0, 1), 0)
+
+
 class Confined(launch_case.LaunchCase):
     images = ("demo/hello:1",)
 
@@ -82,6 +98,24 @@ class Confined(launch_case.LaunchCase):
         abstract = abstract_sockets()
         self.assertEqual({abstract[inode] for inode in sockets & set(abstract)}, set())
         self.assertEqual(sockets_of(self.launch.child.pid) & listening(), set())
+
+    def test_s43_every_thread_of_the_launcher_is_confined_while_the_workload_runs(self):
+        """What the kernel says of it, not the launcher. Every filter: this test's process may have its own."""
+        own = parts.read("/proc/self/status")
+        filters = int(re.search(r"^Seccomp_filters:\s*(\d+)", own, re.M)[1])
+        tasks = "/proc/%d/task" % self.launch.child.pid
+        seen = {tid: dict(re.findall(r"^(\w+):\s*(.*)$", parts.read("%s/%s/status" % (tasks, tid)), re.M))
+                for tid in os.listdir(tasks)}
+        self.assertGreaterEqual(len(seen), THREADS, seen)
+        for status in seen.values():
+            with self.subTest(status["Name"]):
+                self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
+                self.assertEqual(int(status["Seccomp_filters"]), filters + 2)
+                self.assertEqual({status[name] for name in ("CapPrm", "CapEff")}, {KEPT})
+                self.assertEqual({status[name] for name in ("CapInh", "CapBnd", "CapAmb")}, {capabilities()})
+        core = re.search(r"^Max core file size\s+(\d+)\s+(\d+)", parts.read("/proc/%d/limits" % self.launch.child.pid),
+                         re.M)
+        self.assertEqual(core.groups(), ("0", "0"))
 
     def test_s44_a_workload_is_born_with_three_descriptors(self):
         said = self.said("fd")
@@ -134,6 +168,66 @@ class Capable(launch_case.LaunchCase):
         self.assertEqual((said.pop("privileges"), said.pop("processes")), ("1", "1"))
         self.assertEqual(len(said), TRIES, said)
         self.assertEqual({name: end for name, end in said.items() if end not in REFUSED}, {})
+
+
+class Kernels(launch_case.LaunchCase):
+    """Launches on kernels that lack a part of what the launcher confines itself by."""
+    images = ("demo/hello:1",)
+
+    def launch(self, *options, refused=None, cmd='["exit=0"]'):
+        tool = os.path.join(self.world.programs, "..", "tests", "refuse_calls")
+        return self.world.launch(self.world.attributes(cmd=cmd), before=[tool, refused] if refused else [],
+                                 options=options)
+
+    def test_the_report_says_what_was_in_force(self):
+        report = self.assert_end(self.launch(), 0, "success")
+        threads = report["confinement"].pop("threads")
+        self.assertGreaterEqual(threads, 2)
+        self.assertEqual(report["confinement"], {"mode": "on", "phase": "workload", "capabilities": KEPT_NAMES,
+                                                 "landlock_abi": landlock_abi()})
+        names = [stage["name"] for stage in report["stages"]]
+        self.assertEqual(names[names.index("create") + 1:names.index("measure")], ["confine"])
+
+    def test_a_launch_that_fails_early_says_so_too(self):
+        report = self.assert_end(self.world.launch(self.world.attributes(restart_policy="Perhaps")), 1, "denied")
+        self.assertEqual(report["confinement"]["phase"], "launch")
+        self.assertIn("CAP_SYS_ADMIN", report["confinement"]["capabilities"])
+        self.assertNotIn("CAP_SYS_MODULE", report["confinement"]["capabilities"])
+
+    def test_off_is_told(self):
+        launch = self.launch("--confine", "off")
+        self.assertEqual(self.assert_end(launch, 0, "success")["confinement"], {"mode": "off", "phase": "none"})
+        self.assertIn("event=confine.off", launch.stderr)
+
+    def test_a_kernel_without_landlock(self):
+        launch = self.launch(refused="landlock_create_ruleset")
+        report = self.assert_end(launch, 0, "success")
+        self.assertEqual((report["confinement"]["phase"], report["confinement"]["landlock_abi"]), ("workload", 0))
+        self.assertIn("event=confine.landlock", launch.stderr)
+
+    def test_strict_is_not_without_landlock(self):
+        launch = self.launch("--confine", "strict", refused="landlock_create_ruleset")
+        report = self.assert_end(launch, 1, "fatal", "TL0121")
+        self.assertEqual(report["stages"][-1]["name"], "confine")
+        self.assertNotIn("workload", report)
+        self.assertNotIn("measured", report)
+
+    def test_a_kernel_without_filters_of_system_calls(self):
+        """Nothing is begun: not even the metadata is read."""
+        report = self.assert_end(self.launch(refused="seccomp"), 1, "fatal", "TL0121")
+        self.assertEqual([stage["name"] for stage in report["stages"]], ["machine"])
+        self.assertEqual(report["confinement"], {"mode": "on", "phase": "none"})
+
+    def test_a_kernel_whose_second_filter_fails(self):
+        """Of threads that are there already: capabilities and Landlock are in force then, the launch isn't."""
+        library = self.world.path("second_filter.so")
+        parts.run("gcc", "-D_GNU_SOURCE", "-O1", "-fPIC", "-shared", "-o", library,
+                  os.path.join(launch_case.HERE, "second_filter.c"))
+        launch = self.world.launch(self.world.attributes(), env={
+            "LD_PRELOAD": library, "ASAN_OPTIONS": "verify_asan_link_order=0"})
+        report = self.assert_end(launch, 1, "fatal", "TL0121")
+        self.assertEqual(report["stages"][-1]["name"], "confine")
+        self.assertEqual(report["confinement"]["phase"], "launch")
 
 
 if __name__ == "__main__":

@@ -47,8 +47,10 @@ class Memory(launch_case.LaunchCase):
             before = ("valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full",
                       "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite", "--num-callers=30",
                       "--fair-sched=yes", "--suppressions=" + SUPPRESSIONS, "--log-file=%s.%%p" % log)
+        # Memcheck writes the code that it runs, and doesn't know seccomp(2).
+        confine = [] if self.is_sanitized else ["--confine", "off"]
         launch = self.world.launch_start(attributes, before=before, env=env,
-                                         options=["--first-token-budget-ms", "120000"])
+                                         options=["--first-token-budget-ms", "120000", *confine])
         if is_stopped:
             launch.wait_for("stage=create", timeout_s=VALGRIND_TIMEOUT_S)
             launch.send(signal.SIGTERM)
@@ -65,6 +67,10 @@ class Memory(launch_case.LaunchCase):
         self.assert_end(launch, exit_code, result)
         # "--PID--" lines are memcheck's words about itself: a system call it doesn't know (pidfd_open)
         errors = re.sub(r"^--\d+--.*$", "", found, flags=re.M)
+        # Each thread has Landlock's rules for itself, so the one that looks for leaks can't stop those that were
+        # there before: it would find more leaks by that, never fewer.
+        errors = re.sub(r"^==\d+==Running thread \d+ was not suspended\. False leaks are possible\.$", "", errors,
+                        flags=re.M)
         self.assertEqual(errors.strip(), "", found)
         self.note("%s under %s: clean, %.1f s", what,
                   "the sanitizers" if self.is_sanitized else "memcheck", launch.took_s)

@@ -13,7 +13,7 @@ from manager import Notes
 
 WATCHDOG_S = 1.2
 STAGES = ["machine", "disk", "metadata", "spec", "connect", "resolve", "policy", "tpm", "pull", "create",
-          "measure", "token", "serve", "open", "run"]
+          "confine", "measure", "token", "serve", "open", "run"]
 
 
 class Notify(launch_case.LaunchCase):

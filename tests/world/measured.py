@@ -28,7 +28,7 @@ UNIT_DEFAULTS = {
     "restart_delay_max_ms": 300000, "monitoring_period_ms": 60000,
     "cloud_logging": "https://logging.googleapis.com",
     "cloud_monitoring": "https://monitoring.googleapis.com", "firewall": "on", "readiness": "off",
-    "firewall_also": [], "console_output": "lines", "log_level": "info", "metadata_host": "169.254.169.254",
+    "firewall_also": [], "confine": "on", "console_output": "lines", "log_level": "info", "metadata_host": "169.254.169.254",
 }
 PROTECTED_DISK = {"mode": "protected", "cipher": "capi:gcm(aes)-random", "integrity": "aead"}
 

@@ -261,6 +261,7 @@ static const struct {
 	{ "--disk", "unprotected" },
 	{ "--root", "any" },
 	{ "--firewall", "off" },
+	{ "--confine", "strict" },
 	{ "--readiness", "8086" },
 	{ "--cloud-logging", "off" },
 	{ "--cloud-monitoring", "off" },
