@@ -62,7 +62,7 @@ struct launch {
 	struct tl_launch_policy policy;
 
 	struct tl_ctrd *containerd;
-	bool is_swept; /* nothing of an earlier launch is left */
+	bool is_swept; /* nothing of an earlier launch is left, nor of what was undone */
 	struct tl_workload *workload;
 	struct tl_tee *tee;
 	bool has_snp;                     /* the processor reports beside the TPM */

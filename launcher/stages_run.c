@@ -169,9 +169,11 @@ void stage_create_undo(struct launch *l)
 {
 	struct tl_error err = { 0 };
 
-	if (tl_workload_destroy(l->workload, &err) < 0)
+	if (tl_workload_destroy(l->workload, &err) < 0) {
 		tl_log_event(LOG_WARNING, "container.left", "code=%s msg='%s'",
 			     tl_catalogue_find(err.code)->id, TL_Q(err.msg));
+		l->is_swept = false; /* once more, when all else is gone */
+	}
 	l->workload = NULL;
 }
 

@@ -188,10 +188,16 @@ int stage_serve(struct launch *l, struct tl_error *err)
 void stage_serve_undo(struct launch *l)
 {
 	struct tl_token_counts counts = { 0 };
+	struct tl_error err = { 0 };
 
 	tl_token_server_counts(l->serving->server, &counts);
 	l->report.token.requests = counts.requests;
 	l->report.token.refused = counts.refused;
 	l->report.token.upstream = counts.upstream;
 	l->serving = serving_free(l->serving);
+	/* The server has tried, so that nobody comes any more while it ends. */
+	if (tl_token_socket_remove(l->options->shared_dir, &err) < 0) {
+		tl_log_event(LOG_WARNING, "token.not_removed", "msg='%s'", TL_Q(err.msg));
+		l->is_swept = false; /* once more, when all else is gone */
+	}
 }

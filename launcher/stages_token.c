@@ -235,6 +235,8 @@ void stage_token_undo(struct launch *l)
 	}
 	l->signature_keeper = signature_keeper_stop(l->signature_keeper);
 	l->signatures = signature_store_free(l->signatures);
-	if (tl_token_files_remove(l->options->shared_dir, &err) < 0)
+	if (tl_token_files_remove(l->options->shared_dir, &err) < 0) {
 		tl_log_event(LOG_WARNING, "token.not_removed", "msg='%s'", TL_Q(err.msg));
+		l->is_swept = false; /* once more, when all else is gone */
+	}
 }

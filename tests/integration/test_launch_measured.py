@@ -4,11 +4,9 @@
 environment of the token are compared with what the workload itself saw."""
 import json
 import re
-import resource
 
 import launch_case
 import measured
-import parts
 import token_check
 
 BANKS = ("sha1", "sha256", "sha384")
@@ -34,7 +32,7 @@ class Measured(launch_case.LaunchCase):
 
     def assert_record(self, launch, **facts):
         """PCR 15 in all banks, the report and the claim, against what python makes of the same inputs."""
-        record = measured.record(self.attributes, launch.command, self.world.metadata.host, nofile=self.nofile(),
+        record = measured.record(self.attributes, launch.command, self.world.metadata.host, nofile=measured.nofile(),
                                  **facts)
         for bank in BANKS:
             self.assertEqual(self.world.tpm.pcr(15, bank), measured.record_register(record, bank), bank)
@@ -43,13 +41,6 @@ class Measured(launch_case.LaunchCase):
             claim = self.claims(launch)["submods"]["launch_record"]
             self.assertEqual(claim, {"known": True, **record})
         return record
-
-    @staticmethod
-    def nofile():
-        """What the launcher may give: CAP_SYS_RESOURCE lifts any limit."""
-        effective = int(re.search(r"CapEff:\t(\w+)", parts.read("/proc/self/status")).group(1), 16)
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        return 131072 if effective >> 24 & 1 or hard == resource.RLIM_INFINITY else min(hard, 131072)
 
     def claims(self, launch):
         return token_check.check(launch.token, self.world.verifier.get("/.well-known/jwks.json"))

@@ -9,6 +9,7 @@
  *   bytes=HEX  write these bytes to standard output and standard error
  *   line=N     write a line of N bytes
  *   ask=METHOD PATH BODY  ask the token socket, and read the answer without showing it
+ *   tell=PORT  say to that port of this machine that it runs, and go on when that was heard
  *   flood=N    write N bytes as fast as they are taken, as lines of 100
  *   claims     print what the token says, all of it
  *   turns=NNNN end with the first of these digits; the next time with the next one, and so on
@@ -370,6 +371,20 @@ static void ask(const char *what)
 	close(fd);
 }
 
+static void tell(unsigned port)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_port = htons((uint16_t)port),
+				  .sin_addr = { .s_addr = htonl(INADDR_LOOPBACK) } };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	char heard;
+
+	if (fd < 0 || connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0 ||
+	    read(fd, &heard, 1) != 1)
+		perror("hello: tell");
+	close(fd);
+}
+
 static void flood(unsigned bytes)
 {
 	static char lines[64000];
@@ -437,6 +452,8 @@ static bool act(const char *what, int *code)
 		write_bytes(rest);
 	} else if (has_prefix(what, "ask=", &rest)) {
 		ask(rest);
+	} else if (has_prefix(what, "tell=", &rest)) {
+		tell(number_of(rest));
 	} else if (has_prefix(what, "flood=", &rest)) {
 		flood(number_of(rest));
 	} else if (has_prefix(what, "line=", &rest)) {

@@ -4,6 +4,8 @@ events of PCR 13, the launch record of PCR 15, and the values they lead to. hash
 nothing of the launcher is used."""
 import hashlib
 import json
+import re
+import resource
 import socket
 
 (IMAGE_REFERENCE, IMAGE_DIGEST, RESTART_POLICY, IMAGE_ID, ARG, ENV, OVERRIDE_ARG, OVERRIDE_ENV, SEPARATOR,
@@ -143,6 +145,14 @@ def operator(attributes):
         "signed_image_repos": listed("tee-signed-image-repos"),
         "token_refresh": not is_true(attributes, "tee-disable-gca-refresh"),
     }
+
+
+def nofile():
+    """The container's limit of open files: CAP_SYS_RESOURCE lifts any limit of the launcher's."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as f:
+        effective = int(re.search(r"CapEff:\t(\w+)", f.read()).group(1), 16)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return 131072 if effective >> 24 & 1 or hard == resource.RLIM_INFINITY else min(hard, 131072)
 
 
 def record(attributes, command, metadata_host=None, hardened=True, tags=None, nofile=131072):
