@@ -42,7 +42,7 @@ LINES_S, LINE_BYTES = 100, 100
 FULL = {"tokens": 100_000, "refreshes": 10_000, "launches": 1_000, "log": 24 * 3600 * LINES_S}
 SHORT = {"tokens": 500, "refreshes": 50, "launches": 5, "log": 3600 * LINES_S}
 UNITS = {"tokens": "tokens", "refreshes": "refreshes", "launches": "launches", "log": "lines"}
-SAMPLES, WORLD_SAMPLES, SAMPLES_SHORT_MIN = 120, 24, 4  # of a phase; to ask containerd and the TPM costs programs
+SAMPLES, WORLD_SAMPLES, SAMPLES_SHORT_MIN = 120, 60, 4  # of a phase; to ask containerd and the TPM costs programs
 LIFE_S = 3600
 AUDIENCE = "https://party-%d.example"
 # Series -> (unit, growth that is still flat). Memory comes in pages, and an allocator's arenas find their size late.
@@ -204,7 +204,9 @@ class Phase:
         os.mkdir(folder)
         os.symlink(os.path.abspath(self.virtual), os.path.join(folder, "teelaunchd"))
         self.world.programs = folder
-        launch = self.begin(["trap", "sleep=1000000"], env={"TL_VIRTUAL_WAITS": str(self.n)})
+        going = self.world.path("virtual-time")
+        parts.write(going, "")
+        launch = self.begin(["trap", "sleep=1000000"], env={"TL_VIRTUAL_WHILE": going})
         self.world.programs = programs
         with open(launch.stderr_file, encoding="utf-8", errors="replace") as log:
             while not self.is_over():
@@ -215,15 +217,13 @@ class Phase:
                     raise parts.Failure("after %d refreshes: %s" % (self.done, "".join(bad) or launch.stderr[-2000:]))
                 self.look(launch)
                 time.sleep(0.02)
-        if self.done < self.n:  # its clock still runs ahead: then the workload gets no time to end
-            launch.child.kill()
-            launch.wait()
-            return
+        os.unlink(going)  # the workload gets its time to end by a clock that doesn't run ahead
+        time.sleep(1)
         report = self.end(launch)
         days = report["workload"]["run_ms"] / 86_400_000
         # Each comes after at least 70 % of a token's life (attest/token_schedule.c).
-        if days * 86_400 < self.n * 0.7 * (LIFE_S - 60):
-            raise parts.Failure("%d refreshes in %.1f days of %d s" % (self.n, days, LIFE_S))
+        if days * 86_400 < self.done * 0.7 * (LIFE_S - 60):
+            raise parts.Failure("%d refreshes in %.1f days" % (self.done, days))
         self.facts = {"days of the launcher's clock": round(days, 1)}
 
     def launches(self):

@@ -54,7 +54,7 @@ def plot(result):
 
 def section(result):
     done = "%s %s" % (format(result["done"], ","), result["unit"])
-    if result["done"] != result["asked"]:
+    if result["done"] < result["asked"]:
         done += " (of %s)" % format(result["asked"], ",")
     facts = "".join("; %s: %s" % (name, format(v, ",") if isinstance(v, int) else v) for name, v in result["facts"].items())
     lines = ["", "### %s" % TITLES[result["phase"]], "", "%s in %.0f s, %s, commit %s%s." % (

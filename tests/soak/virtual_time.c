@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Linked into the launcher in place of its monotonic clock and of its wait (-Wl,--wrap): what the
- * thread "tl-token" waits for comes at once, and every thread's clock is then so much ahead.
- * $TL_VIRTUAL_WAITS of its waits go so, the later ones in real time: a launch that is ended must
+ * thread "tl-token" waits for comes at once, and every thread's clock is then so much ahead. That
+ * goes so while the file $TL_VIRTUAL_WHILE is there, then in real time: a launch that is ended must
  * find a clock that goes as clocks do. The wall clock stays what it is, so that the dates of tokens
  * and certificates are real ones.
  */
@@ -10,15 +10,15 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <teelaunch/cancel.h>
 #include <teelaunch/clock.h>
-#include <teelaunch/str.h>
 
 #define THREAD_NAME_MAX 16 /* pthread_getname_np(3) */
-#define WAITS_MAX       1000000000
 
 uint64_t __real_tl_clock_mono_ms(void);
 uint64_t __wrap_tl_clock_mono_ms(void);
@@ -26,16 +26,14 @@ bool __real_tl_cancel_sleep(const struct tl_cancel *c, uint64_t ms);
 bool __wrap_tl_cancel_sleep(const struct tl_cancel *c, uint64_t ms);
 
 static _Atomic uint64_t ahead_ms;
-static atomic_long waits_left;
+static char while_path[4096];
 
 /* The launcher clears its environment. */
 __attribute__((constructor)) static void begin(void)
 {
-	const char *waits = getenv("TL_VIRTUAL_WAITS");
-	uint64_t n = 0;
+	const char *path = getenv("TL_VIRTUAL_WHILE");
 
-	if (waits && tl_str_parse_u64(waits, WAITS_MAX, &n) == 0)
-		waits_left = (long)n;
+	snprintf(while_path, sizeof(while_path), "%s", path ? path : "");
 }
 
 uint64_t __wrap_tl_clock_mono_ms(void)
@@ -53,7 +51,7 @@ static bool is_keeper(void)
 
 bool __wrap_tl_cancel_sleep(const struct tl_cancel *c, uint64_t ms)
 {
-	if (!is_keeper() || atomic_fetch_sub(&waits_left, 1) <= 0)
+	if (!is_keeper() || access(while_path, F_OK) < 0)
 		return __real_tl_cancel_sleep(c, ms);
 	ahead_ms += ms;
 	return tl_cancel_is_requested(c);
