@@ -22,8 +22,6 @@ int tl_secret_set(struct tl_secret *s, const void *bytes, size_t len);
 int tl_secret_alloc_locked(struct tl_secret *s, size_t len);
 /** Take over a heap block of @len bytes, which must be followed by a NUL. */
 void tl_secret_consume(struct tl_secret *s, char *consume_bytes, size_t len);
-/** Constant-time comparison. */
-bool tl_secret_equal(const struct tl_secret *a, const struct tl_secret *b);
 bool tl_secret_is_empty(const struct tl_secret *s);
 /** Wipe and free; NULL is fine. */
 void tl_secret_done(struct tl_secret *s);

@@ -2,7 +2,6 @@
 #include <teelaunch/secret.h>
 
 #include <errno.h>
-#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -44,12 +43,6 @@ void tl_secret_consume(struct tl_secret *s, char *consume_bytes, size_t len)
 	tl_secret_done(s);
 	s->bytes = consume_bytes;
 	s->len_bytes = len;
-}
-
-bool tl_secret_equal(const struct tl_secret *a, const struct tl_secret *b)
-{
-	return a->len_bytes == b->len_bytes &&
-	       (!a->len_bytes || CRYPTO_memcmp(a->bytes, b->bytes, a->len_bytes) == 0);
 }
 
 bool tl_secret_is_empty(const struct tl_secret *s)

@@ -27,7 +27,9 @@ static void judged_done(struct judged *j)
 /* The whole way of a launch on a hardened machine: @keys and @labels stand between the braces. */
 static struct judged judge(const char *keys, const char *labels_text)
 {
-	static const struct tl_strv capabilities = { 0 };
+	static char chown[] = "CAP_CHOWN", net_raw[] = "CAP_NET_RAW";
+	static char *held[] = { chown, net_raw };
+	static const struct tl_strv capabilities = { .items = held, .n = TL_ARRAY_SIZE(held) };
 	static const struct tl_machine_facts facts = { .capabilities = &capabilities };
 	auto_free char *document = NULL, *label_document = NULL;
 	auto_launch_policy struct tl_launch_policy policy = { 0 };
@@ -246,8 +248,10 @@ static void test_s08_sizes_never_wrap(void **state)
 
 static void test_s09_capabilities_and_cgroups_need_their_labels(void **state)
 {
-	static const char *const names[] = { "CAP_MKNOD", "CAP_SYS_ADMIN", "CAP_SYS_MODULE",
-					     "ALL",       "cap_chown",     "CAP_X" };
+	static const char *const names[] = {
+		"CAP_MKNOD", "CAP_SYS_ADMIN", "CAP_SYS_MODULE",       "ALL", "cap_chown", "CAP_X",
+		"CAP_NET",   "CAP_NET_RAW ",  "CAP_CHOWN,CAP_NET_RAW"
+	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -259,6 +263,10 @@ static void test_s09_capabilities_and_cgroups_need_their_labels(void **state)
 		/* A label can't give what the launcher itself hasn't. */
 		DENIED(keys, LABEL("allow_capabilities", "true"), TL_E_CAPABILITY_MISSING);
 	}
+	DENIED("\"tee-added-capabilities\":\"[\\\"CAP_NET_RAW\\\"]\"", "",
+	       TL_E_DENIED_CAPABILITIES);
+	ALLOWED("\"tee-added-capabilities\":\"[\\\"CAP_NET_RAW\\\"]\"",
+		LABEL("allow_capabilities", "true"));
 	DENIED("\"tee-cgroup-ns\":\"true\"", "", TL_E_DENIED_CGROUPS);
 	DENIED("\"tee-cgroup-ns\":\"true\"", LABEL("allow_capabilities", "true"),
 	       TL_E_DENIED_CGROUPS);
