@@ -54,6 +54,13 @@ static int document_load(const char *text, size_t n, json_t **ret, struct tl_err
 
 /* --- reading ------------------------------------------------------------------------------- */
 
+/* U+FFFE and U+FFFF, which end here: JSON has them, XML 1.0 (section 2.2) doesn't. */
+static bool is_no_character(const char *text, size_t last)
+{
+	return last >= 2 && memcmp(text + last - 2, "\xef\xbf", 2) == 0 &&
+	       (unsigned char)text[last] >= 0xbe;
+}
+
 /* Cut where a character ends; no control characters, which a picture can't have either. */
 static void text_take(char *ret, const json_t *value)
 {
@@ -65,8 +72,11 @@ static void text_take(char *ret, const json_t *value)
 		while (n && ((unsigned char)from[n] & 0xc0) == 0x80)
 			n--;
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		ret[i] = (unsigned char)from[i] < 0x20 || from[i] == 0x7f ? '?' : from[i];
+		if (is_no_character(from, i))
+			ret[i] = '\xbd'; /* U+FFFD */
+	}
 	ret[n] = '\0';
 }
 

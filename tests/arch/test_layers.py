@@ -41,7 +41,7 @@ LAYERS = {
     "completion": {"core", "teelaunch", "teelaunchd", "teeverifierd"},
     "keys_man": {"core", "policy"},
     "tests": {"core", "io", "policy", "attest", "verifier", "teeverifierd", "image_text", "image_registry", "vm",
-              "workload_text", "unpack", "launcher", "run_options", "tests"},
+              "workload_text", "unpack", "launcher", "run_options", "teelaunch", "tests"},
 }
 
 # First match decides the layer of a file.
@@ -115,7 +115,7 @@ THIRD_PARTY = (
     ("libkmod.h", ("launcher/disk/ram_disk.c",)),
     ("isa-l/*", ("launcher/unpack/gzip_header.c", "launcher/unpack/inflate.c")),
     ("zstd.h", ("launcher/unpack/inflate.c", "tests/unit/launcher/test_inflate.c")),
-    ("zlib.h", ("tests/fuzz/fuzz_inflate.c", "tests/unit/launcher/test_gzip_header.c",
+    ("zlib.h", ("tests/fuzz/fuzz_inflate*.c", "tests/unit/launcher/test_gzip_header.c",
                 "tests/unit/launcher/test_inflate.c")),
     ("zstd_errors.h", ("launcher/unpack/inflate.c",)),
     ("systemd/sd-event.h", ("src/vm/*",)),

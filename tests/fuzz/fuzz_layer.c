@@ -23,14 +23,10 @@
 
 #include "fuzz.h"
 #include "launcher/unpack/layer.h"
+#include "tar_sums.h"
 
-#define BLOCK       512
-#define SIZE_AT     124
-#define SIZE_DIGITS 11
-#define SUM_AT      148
-#define SUM_BYTES   8
-#define TREE_FDS    16
-#define IN_MEMORY   "/dev/shm"
+#define TREE_FDS  16
+#define IN_MEMORY "/dev/shm"
 
 static const struct tl_layer_limits limits = { .max_bytes = 1 << 22, .max_entries = 64 };
 
@@ -121,30 +117,6 @@ static void world_check(void)
 	FUZZ_CHECK(names_in(world.path) == 5);
 }
 
-/* As a reader of @data as a plain archive would come by its headers. */
-static void checksums_set(uint8_t *data, size_t n)
-{
-	for (size_t at = 0; at + BLOCK <= n; at += BLOCK) {
-		uint8_t *block = data + at;
-		uint64_t size = 0;
-		unsigned int sum = 0;
-		char text[SUM_BYTES];
-
-		if (memcmp(block, (const uint8_t[BLOCK]){ 0 }, BLOCK) == 0)
-			continue;
-		memset(block + SUM_AT, ' ', SUM_BYTES);
-		for (size_t i = 0; i < BLOCK; i++)
-			sum += block[i];
-		snprintf(text, sizeof(text), "%06o", sum);
-		memcpy(block + SUM_AT, text, SUM_BYTES - 1);
-		for (size_t i = SIZE_AT; i < SIZE_AT + SIZE_DIGITS; i++)
-			size = block[i] >= '0' && block[i] <= '7' ? size * 8 + block[i] - '0'
-								  : size;
-		if (size < n)
-			at += (size + BLOCK - 1) / BLOCK * BLOCK;
-	}
-}
-
 static int unpack(int from, int root, bool has_lower, struct tl_layer_facts *ret,
 		  struct tl_unpack_fault *fault)
 {
@@ -198,7 +170,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(copy);
 	memcpy(copy, data + 1, size - 1);
 	if (data[0] & 1)
-		checksums_set(copy, size - 1);
+		tar_sums_set(copy, size - 1);
 	from = memfd_create("layer", MFD_CLOEXEC);
 	FUZZ_CHECK(from >= 0 && write(from, copy, size - 1) == (ssize_t)(size - 1));
 	FUZZ_CHECK(lseek(from, 0, SEEK_SET) == 0 && mkdirat(world.top, "fs", 0755) == 0);
