@@ -136,7 +136,7 @@ static bool is_done(const struct done *d, int tid)
 static int round_make(struct done *d, struct turn *t, bool *ret_is_last)
 {
 	int tids[EVERY_THREAD_MAX];
-	size_t n, before = d->n;
+	size_t n = 0, before = d->n;
 	int r = every_thread_list(tids, &n);
 
 	for (size_t i = 0; r == 0 && i < n; i++) {

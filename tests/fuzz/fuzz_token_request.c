@@ -42,6 +42,7 @@ static void evidence_is_judged(const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	auto_free char *mask = NULL;
+	unsigned int bits;
 
 	if (!size)
 		return 0;
@@ -51,7 +52,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		evidence_is_judged(data + 1, size - 1);
 	} else {
 		mask = strndup((const char *)data + 1, size - 1);
-		FUZZ_CHECK(mask && evidence_mask_parse(mask) < 32);
+		FUZZ_CHECK(mask);
+		bits = evidence_mask_parse(mask);
+		FUZZ_CHECK(bits < 2 * EVIDENCE_RECORD);
+		/* What nothing but its name asks for. */
+		FUZZ_CHECK(!(bits & EVIDENCE_RECORD) || strstr(mask, "launchRecordLog"));
 	}
 	return 0;
 }
