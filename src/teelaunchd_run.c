@@ -53,20 +53,21 @@ static int signals_start(struct tl_cancel *cancel)
 }
 
 /* Confined before there is a second thread. A failure is the launch's to report. */
-static int launch(struct run_arguments *a)
+static int launch(const struct run_arguments *a)
 {
 	struct tl_cancel *cancel = tl_cancel_new(); /* the signal thread keeps it to the end */
+	struct launch_options options = a->launch;
 	struct confinement confinement;
 	struct tl_error failure = { 0 };
 
-	(void)confine_launch(confine_mode_of(a->launch.confine), &confinement, &failure);
-	a->launch.confinement = &confinement;
-	a->launch.confinement_failure = &failure;
+	(void)confine_launch(confine_mode_of(options.confine), &confinement, &failure);
+	options.confinement = &confinement;
+	options.confinement_failure = &failure;
 	if (!cancel || signals_start(cancel) < 0) {
 		fprintf(stderr, "teelaunchd: no thread for signals: %s\n", strerrordesc_np(errno));
 		return EXIT_USAGE;
 	}
-	return launch_run(&a->launch, cancel);
+	return launch_run(&options, cancel);
 }
 
 static int run(const struct verb *verb, int argc, char **argv)

@@ -25,9 +25,9 @@ enum tl_code {
 
 struct tl_catalogue_row {
 	enum tl_code code;
-	const char *id;    /* "TL0301" */
-	const char *stage; /* stage of the launch in which it arises */
-	enum tl_class class;
+	char id[7]; /* "TL0301" */
+	enum tl_class class : 8;
+	const char *stage;  /* stage of the launch in which it arises */
 	const char *effect; /* what it means for the launch */
 	const char *action; /* what to do now */
 };

@@ -10,7 +10,7 @@ static const struct tl_catalogue_row rows[] = {
 			'0' + (number) / 10 % 10, '0' + (number) % 10, '\0'                        \
 	}
 #define TL_ROW(number, name, stage, class, cause, effect, action)                                  \
-	{ name, (const char[])ID(number), stage, class, effect, action },
+	{ name, ID(number), class, stage, effect, action },
 #include "catalogue.def"
 #undef TL_ROW
 };

@@ -48,6 +48,7 @@ STATE = {
     "tl_io sink_line": "set once by the launch, beside the console",
     "tl_io sink_ctx": "the same",
     "tl_io dropped": "lines the console didn't take; only the log itself can know",
+    "tl_fuzz_wire wire": "what stands in the place of connect(2) in a fuzz target gets no context",
 }
 
 # Program -> the library of which nothing may be in it.

@@ -457,6 +457,14 @@ static int exit_if(bool is_wrong, int code)
 	return is_wrong ? code : 0;
 }
 
+static bool is_same(const struct confinement *a, const struct confinement *b)
+{
+	return a->mode == b->mode && a->phase == b->phase &&
+	       a->capabilities_before == b->capabilities_before &&
+	       a->capabilities == b->capabilities && a->landlock_abi == b->landlock_abi &&
+	       a->threads == b->threads;
+}
+
 /* In a child: where the line of the source is that found something wrong; 0: none did. */
 static int says_what_is_in_force(void)
 {
@@ -473,7 +481,7 @@ static int says_what_is_in_force(void)
 		return 3;
 	before = c;
 	r = has_landlock() ? confine_workload(none, 1, &c, &err) : -ENOENT;
-	if (r != -ENOENT || memcmp(&before, &c, sizeof(c)) != 0)
+	if (r != -ENOENT || !is_same(&before, &c))
 		return 4;
 	if (has_landlock() && (err.code != TL_E_CONFINE || !strstr(err.msg, "/nonexistent")))
 		return 5;
