@@ -13,6 +13,7 @@
 #include <teelaunch/log.h>
 
 #include "health/cloud_monitoring.h"
+#include "memory.h"
 #include "sequence.h"
 #include "workload/workload.h"
 
@@ -306,6 +307,7 @@ int stage_run(struct launch *l, struct tl_error *err)
 	manager_note_running(&l->notes);
 	tl_log_event(LOG_INFO, "workload.started", "container=%s msg='workload task started'",
 		     TL_WORKLOAD_CONTAINER);
+	memory_give_back();
 	r = tl_workload_wait(l->workload, l->cancel, &end, err);
 	atomic_store(&l->is_running, false);
 	l->monitoring = health_close(l->monitoring);

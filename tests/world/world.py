@@ -87,10 +87,15 @@ class Tpm:
         return text.hex()
 
 
+def built_for_tests(programs, name):
+    """What is built for tests alone: where ctest says, or beside the programs of a preset that has both."""
+    return os.path.join(os.environ.get("TL_TEST_TOOLS") or os.path.join(programs, "..", "tests"), name)
+
+
 def strict_calls(programs):
     """The environment in which a system call that the launcher's filter forgot ends it
     (tests/integration/strict_calls.c), where the tests were built with it."""
-    library = os.path.join(programs, "..", "tests", "strict_calls.so")
+    library = built_for_tests(programs, "strict_calls.so")
     return {"LD_PRELOAD": library} if os.path.exists(library) else {}
 
 

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -305,8 +306,7 @@ struct attempt {
 	const char *what;
 	int (*function)(void); /* NULL: the call */
 	long call;
-	int launch,
-		workload; /* what becomes of it: KILLED, an errno, 0; ANY: the kernel's own word */
+	int launch, workload; /* its end: KILLED, an errno, 0; ANY: the kernel's own word */
 };
 #define ANY (-1)
 #define SAME(a, b)                                                                                 \
@@ -443,9 +443,8 @@ static void test_s43_files_elsewhere_are_out_of_reach_of_every_thread(void **sta
 
 		unlink(inside);
 		unlink(beside);
-		if (files[i / 2].with_landlock == EACCES && !has_landlock())
-			continue;
-		if (got != files[i / 2].with_landlock)
+		if (got != files[i / 2].with_landlock &&
+		    (files[i / 2].with_landlock != EACCES || has_landlock()))
 			fail_msg("%s: %d", files[i / 2].what, got);
 	}
 }
@@ -596,5 +595,6 @@ int main(void)
 		cmocka_unit_test(modes_have_names),
 	};
 
+	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0 }); /* SIGSYS would leave one */
 	return cmocka_run_group_tests(tests, folders_make, folders_remove);
 }
