@@ -122,7 +122,8 @@ THIRD_PARTY = (
     ("systemd/*", ("launcher/manager.c",)),
     ("microhttpd.h", ("attest/token_server.c", "attest/verifier/*", "launcher/readiness.c", "src/vm/*",
                       "tests/*")),
-    ("link.h", ("tests/integration/injector.c",)),
+    ("link.h", ("launcher/memory.c", "tests/integration/injector.c")),
+    ("malloc.h", ("launcher/memory.c",)),
     ("unwind.h", ("tests/integration/injector.c",)),
     ("cmocka.h", ("tests/unit/*", "tests/integration/*")),
 )
