@@ -10,6 +10,7 @@
 
 #include <teelaunch/cleanup.h>
 
+#include "attest/tpm_ak.h"
 #include "attest/tpm_esys.h"
 #include "fuzz.h"
 
@@ -89,7 +90,7 @@ static TSS2_RC fuzz_receive(TSS2_TCTI_CONTEXT *tcti, size_t *n, uint8_t *respons
 	return TSS2_RC_SUCCESS;
 }
 
-static int fuzz_pcrs(const struct tpm_esys *t, struct tl_error *err)
+static int fuzz_pcrs(struct tpm_esys *t, struct tl_error *err)
 {
 	TPML_PCR_SELECTION selection = { .count = 77 };
 	struct tl_banks banks = { .n = 77 };
@@ -117,7 +118,7 @@ static int fuzz_pcrs(const struct tpm_esys *t, struct tl_error *err)
 	return 0;
 }
 
-static int fuzz_property(const struct tpm_esys *t, struct tl_error *err)
+static int fuzz_property(struct tpm_esys *t, struct tl_error *err)
 {
 	uint32_t value = 77;
 	int r = tpm_read_property(t, TPM2_PT_MANUFACTURER, &value, err);
@@ -126,7 +127,7 @@ static int fuzz_property(const struct tpm_esys *t, struct tl_error *err)
 	return r;
 }
 
-static int fuzz_nv(const struct tpm_esys *t, struct tl_error *err)
+static int fuzz_nv(struct tpm_esys *t, struct tl_error *err)
 {
 	auto_blob struct tl_blob blob = { 0 };
 	int r = tpm_read_nv(t, NV_INDEX, "certificate", NV_MAX, TL_E_AK_CERT, &blob, err);
@@ -135,14 +136,14 @@ static int fuzz_nv(const struct tpm_esys *t, struct tl_error *err)
 	return r;
 }
 
-static int fuzz_extend(const struct tpm_esys *t, struct tl_error *err)
+static int fuzz_extend(struct tpm_esys *t, struct tl_error *err)
 {
 	struct tl_event_digests digests = { 0 };
 
 	return tpm_extend_pcr(t, 13, &digests, err);
 }
 
-static int fuzz_lockout(const struct tpm_esys *t, struct tl_error *err)
+static int fuzz_lockout(struct tpm_esys *t, struct tl_error *err)
 {
 	struct tl_strv warnings = { 0 };
 
@@ -152,8 +153,35 @@ static int fuzz_lockout(const struct tpm_esys *t, struct tl_error *err)
 	return 0;
 }
 
-static int (*const commands[])(const struct tpm_esys *t, struct tl_error *err) = {
-	fuzz_pcrs, fuzz_property, fuzz_nv, fuzz_extend, fuzz_lockout,
+/* The attestation key, a quote, and another context for the same key: what the link has noted of
+ * what the TPM made is flushed in both. */
+static int fuzz_key(struct tpm_esys *t, struct tl_error *err)
+{
+	static const TPMS_PCR_SELECTION selection = { TPM2_ALG_SHA256, 3, { 0xff, 0xff, 0xff } };
+	struct tpm_ak ak = { .handle = ESYS_TR_NONE, .object = 77 };
+	struct tl_quote quote = { 0 };
+	int r = tpm_ak_load(t, &ak, err);
+
+	if (r < 0) {
+		FUZZ_CHECK(ak.handle == ESYS_TR_NONE && ak.object == 77 && !ak.cert.bytes);
+		return r;
+	}
+	FUZZ_CHECK(ak.handle != ESYS_TR_NONE && ak.cert.n && ak.public.n);
+	r = tpm_ak_quote(t, &ak, &selection, "nonce", 5, &quote, err);
+	if (r >= 0)
+		FUZZ_CHECK(quote.attest.n && quote.signature.n);
+	tl_blob_done(&quote.attest);
+	tl_blob_done(&quote.signature);
+	if (tpm_esys_renew(t, ak.object, &ak.handle, NULL) == 0)
+		FUZZ_CHECK(ak.handle != ESYS_TR_NONE);
+	tpm_ak_done(t, &ak);
+	tl_blob_done(&ak.public);
+	tl_blob_done(&ak.cert);
+	return r;
+}
+
+static int (*const commands[])(struct tpm_esys *t, struct tl_error *err) = {
+	fuzz_pcrs, fuzz_property, fuzz_nv, fuzz_extend, fuzz_lockout, fuzz_key,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -2,10 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fuzzes targets, and keeps what is learnt by it.
 
-    run.py fuzz [--minutes N] [--jobs N] [--seconds-each N] [TARGET...]
+    run.py fuzz [--plain] [--goal] [--minutes N] [--jobs N] [--seconds-each N] [TARGET...]
         Targets in turns, those with the fewest executions first, at nice 19. New inputs are kept in
         build/fuzz/found/TARGET/. An input that breaks a target is printed and makes this fail: put it
         into tests/fuzz/corpus/TARGET/, then mend the code. Executions are added to executions.json.
+        --plain is some ten times as fast: without ASan and UBSan, so that only the targets' own claims,
+        signals, timeouts, the stack protector and fortify's checks fail. What it finds new is run with
+        the sanitizers by the next turn without it.
+        --goal: only targets without 10^8 executions, those that have least to go first, not beyond.
     run.py add LOG...
         Executions of logs of libFuzzer (-print_final_stats=1), named TARGET.log.
     run.py merge [TARGET...]
@@ -38,6 +42,10 @@ BEGIN, END = "<!-- fuzzing: by tests/fuzz/run.py coverage -->", "<!-- end of fuz
 GOAL = 100_000_000
 CORPUS_BYTES_MAX = 200_000  # of one target
 INPUT_BYTES_MAX = 32_768    # what is merged; larger ones are put there by hand
+
+# Longest inputs without sanitizers, of those to which a longer one is only slow: each part that is
+# wrong becomes a finding with its words.
+PLAIN_BYTES_MAX = {"fuzz_attributes": 500, "fuzz_labels": 300, "fuzz_mounts": 160}
 
 # Target -> the files it aims at.
 AIMS = {
@@ -132,21 +140,34 @@ def executions_write(table):
     os.replace(EXECUTIONS + ".tmp", EXECUTIONS)
 
 
+def executions_of(table, target):
+    row = table.get(target, {"executions": 0, "plain": 0})
+    return row["executions"] + row["plain"]
+
+
+def seconds_to_go(table, target):
+    """As fast as it was without sanitizers; who wasn't run so comes last."""
+    row = table.get(target, {"plain": 0})
+    to_go = GOAL - executions_of(table, target)
+    return to_go * row["plain_seconds"] / row["plain"] if row["plain"] else float("inf")
+
+
 def log_executions(text):
     """(executions, seconds) of a log of libFuzzer; (0, 0) of one without its last lines."""
     units = re.search(r"^stat::number_of_executed_units: (\d+)", text, re.M)
-    seconds = re.search(r"^Done \d+ runs in (\d+) second", text, re.M)
-    return int(units[1]) if units else 0, int(seconds[1]) if seconds else 0
+    rate = re.search(r"^stat::average_exec_per_sec: +(\d+)", text, re.M)
+    count = int(units[1]) if units else 0
+    return count, max(1, round(count / max(1, int(rate[1])))) if count else 0
 
 
-def executions_add(target, text):
+def executions_add(target, text, is_plain=False):
     count, seconds = log_executions(text)
     if not count:
         return 0
     table = executions_read()
-    row = table.setdefault(target, {"executions": 0, "seconds": 0})
-    row["executions"] += count
-    row["seconds"] += seconds
+    row = table.setdefault(target, {"executions": 0, "seconds": 0, "plain": 0, "plain_seconds": 0})
+    row["plain" if is_plain else "executions"] += count
+    row["plain_seconds" if is_plain else "seconds"] += seconds
     row["date"] = datetime.date.today().isoformat()
     row["commit"] = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=TOP, text=True,
                                    capture_output=True, check=False).stdout.strip()
@@ -166,53 +187,68 @@ def add(args):
 # --- fuzzing -----------------------------------------------------------------------------------
 
 
-def command_of(target, seconds):
+def command_of(preset, target, seconds, runs):
     found = os.path.join(WORK, "found", target)
     os.makedirs(found, exist_ok=True)
-    command = ["nice", "-n", "19", os.path.join(WORK, "fuzz", target), "-timeout=10",
+    command = ["nice", "-n", "19", os.path.join(TOP, "build", preset, "fuzz", target), "-timeout=10",
                "-rss_limit_mb=1024", "-close_fd_mask=1", "-print_final_stats=1",
-               "-max_total_time=%d" % seconds,
+               "-max_total_time=%d" % seconds, "-runs=%d" % runs,
                "-artifact_prefix=%s/" % os.path.join(WORK, "crashes", target)]
+    if preset == "fuzz-plain" and target in PLAIN_BYTES_MAX:
+        command.append("-max_len=%d" % PLAIN_BYTES_MAX[target])
     words = os.path.join(HERE, target + ".dict")
     if os.path.exists(words):
         command.append("-dict=" + words)
     return command + [found, os.path.join(CORPUS, target)]
 
 
-def run_one(target, seconds):
+def run_one(preset, target, seconds, runs):
     """(target, whether it held, log)"""
     os.makedirs(os.path.join(WORK, "crashes", target), exist_ok=True)
     log = os.path.join(WORK, "logs", target + ".log")
     with open(log, "wb") as f:
-        done = subprocess.run(command_of(target, seconds), stdin=subprocess.DEVNULL, stdout=f,
+        done = subprocess.run(command_of(preset, target, seconds, runs), stdin=subprocess.DEVNULL, stdout=f,
                               stderr=subprocess.STDOUT, check=False)
     with open(log, encoding="utf-8", errors="replace") as f:
         return target, done.returncode == 0, f.read()
 
 
+def fuzz_order(args):
+    table, targets = executions_read(), targets_chosen(args.targets)
+    if not args.goal:
+        return sorted(targets, key=lambda t: executions_of(table, t))
+    return sorted((t for t in targets if executions_of(table, t) < GOAL),
+                  key=lambda t: seconds_to_go(table, t))
+
+
 def fuzz(args):
-    build("fuzz", "fuzzers")
+    preset = "fuzz-plain" if args.plain else "fuzz"
+    build(preset, "fuzzers")
     os.makedirs(os.path.join(WORK, "logs"), exist_ok=True)
-    table = executions_read()
-    order = sorted(targets_chosen(args.targets),
-                   key=lambda t: table.get(t, {"executions": 0})["executions"])
+    order = fuzz_order(args)
+    if not order:
+        print("nothing to do")
+        return 0
     seconds = args.seconds_each or max(5, args.minutes * 60 * args.jobs // len(order))
     seconds = min(seconds, args.minutes * 60)
     end = time.monotonic() + args.minutes * 60
     broken = []
 
     def turn(target):
-        if time.monotonic() >= end or (broken and args.stop):
+        left = end - time.monotonic()
+        if left <= 0 or (broken and args.stop):
             return None
-        return run_one(target, seconds)
+        runs = GOAL - executions_of(executions_read(), target) if args.goal else -1
+        return run_one(preset, target, max(1, int(min(seconds, left))), runs)
 
-    print("fuzzing %d targets, %d s each, %d at a time" % (len(order), seconds, args.jobs))
+    print("fuzzing %d targets, %d s each, %d at a time, preset %s" % (
+        len(order), seconds, args.jobs, preset), flush=True)
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        for outcome in pool.map(turn, order):
-            if not outcome:
+        for done in concurrent.futures.as_completed([pool.submit(turn, t) for t in order]):
+            if not done.result():
                 continue
-            target, is_good, text = outcome
-            count = executions_add(target, text)
+            target, is_good, text = done.result()
+            count = executions_add(target, text, args.plain)
             print("%-7s %s: %d executions" % ("ok" if is_good else "FAILED", target, count),
                   flush=True)
             if not is_good:
@@ -314,17 +350,18 @@ def share(part, whole):
 
 def table_rows(folder):
     done = executions_read()
-    yield "| target | aims at | lines | branches | inputs | executions | per second | 10^8 |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield ("| target | aims at | lines | branches | inputs | executions | of them with sanitizers "
+           "| a second, without them | 10^8 |")
+    yield "|---|---|---|---|---|---|---|---|---|"
     for target in targets_all():
         reached = target_reached(folder, target)
-        row = done.get(target, {"executions": 0, "seconds": 0})
-        yield "| `%s` | %s | %s of %d | %s of %d | %d | %s | %s | %s |" % (
+        row = done.get(target, {"executions": 0, "plain": 0, "plain_seconds": 0})
+        yield "| `%s` | %s | %s of %d | %s of %d | %d | %s | %s | %s | %s |" % (
             target, ", ".join(AIMS[target]), share(*reached[:2]), reached[1],
             share(*reached[2:]), reached[3], len(os.listdir(os.path.join(CORPUS, target))),
-            format(row["executions"], ","),
-            row["seconds"] and format(row["executions"] // row["seconds"], ",") or "-",
-            "reached" if row["executions"] >= GOAL else "no")
+            format(executions_of(done, target), ","), format(row["executions"], ","),
+            row["plain_seconds"] and format(row["plain"] // row["plain_seconds"], ",") or "-",
+            "reached" if executions_of(done, target) >= GOAL else "no")
 
 
 def coverage(args):
@@ -350,6 +387,8 @@ def main():
     p.add_argument("--minutes", type=int, default=1)
     p.add_argument("--jobs", type=int, default=2)
     p.add_argument("--seconds-each", type=int, default=0)
+    p.add_argument("--plain", action="store_true", help="without sanitizers")
+    p.add_argument("--goal", action="store_true", help="until 10^8 executions")
     p.add_argument("--stop", action="store_true", help="at the first that breaks")
     p.add_argument("targets", nargs="*")
     p.set_defaults(run=fuzz)
