@@ -35,6 +35,8 @@ struct tpm {
 	size_t n_chain;
 	/* What the PCRs held at the last evidence; attest and signature are empty. */
 	struct tl_quote known[TL_BANKS_MAX];
+	bool is_spent; /* the last quote failed so that ESAPI may take no command: tpm_esys_renew()
+			*/
 };
 
 static void tpm_close(void *backend)
@@ -147,11 +149,20 @@ static int quote_bank(struct tpm *tpm, size_t bank, const void *nonce, size_t no
 	struct tl_error inner = { 0 };
 	int r = -EAGAIN;
 
+	if (tpm->is_spent) {
+		r = tpm_esys_renew(&tpm->esys, tpm->ak.object, &tpm->ak.handle, err);
+		if (r < 0)
+			return r;
+		tpm->is_spent = false;
+		r = -EAGAIN;
+	}
 	for (unsigned int i = 0; r < 0 && i < QUOTE_ATTEMPTS; i++) {
 		r = quote_once(tpm, bank, nonce, nonce_len, ret, &inner);
 		if (r < 0 && inner.code != TL_E_QUOTE_PCRS)
 			break;
 	}
+	tpm->is_spent = r < 0 && (inner.code == TL_E_NO_MEMORY || inner.code == TL_E_TPM_COMMAND ||
+				  tpm_link_state(tpm->esys.link) == TPM_LINK_BUSY);
 	return r < 0 ? tl_fail(err, inner.code, -r, "%s", inner.msg) : 0;
 }
 

@@ -94,6 +94,9 @@ static int create_key(const struct tpm_esys *t, const TPMT_PUBLIC *template, str
 		ak->handle = ESYS_TR_NONE;
 		return tpm_fail(t, err, rc, "make the attestation key from its template");
 	}
+	rc = Esys_TR_GetTpmHandle(t->ctx, ak->handle, &ak->object);
+	if (rc != TSS2_RC_SUCCESS)
+		return tpm_fail(t, err, rc, "find the attestation key");
 	*ret = out->publicArea;
 	return 0;
 }
@@ -154,7 +157,7 @@ int tpm_ak_load(const struct tpm_esys *t, struct tpm_ak *ret, struct tl_error *e
 
 void tpm_ak_done(const struct tpm_esys *t, struct tpm_ak *ak)
 {
-	/* If the TPM is gone, so is the key. */
+	/* If the TPM is gone, so is the key; what only ESAPI can't flush, the link does. */
 	if (ak->handle != ESYS_TR_NONE && Esys_FlushContext(t->ctx, ak->handle) != TSS2_RC_SUCCESS)
 		(void)Esys_TR_Close(t->ctx, &ak->handle);
 	ak->handle = ESYS_TR_NONE;

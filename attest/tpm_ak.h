@@ -16,6 +16,7 @@
 
 struct tpm_ak {
 	ESYS_TR handle;        /* loaded; ESYS_TR_NONE: not */
+	TPM2_HANDLE object;    /* the same, as the TPM calls it */
 	bool needs_policy;     /* authorization is the EK policy, not the empty password */
 	struct tl_blob public; /* TPMT_PUBLIC */
 	struct tl_blob cert;   /* DER */

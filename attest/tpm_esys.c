@@ -36,6 +36,26 @@ void tpm_esys_done(struct tpm_esys *t)
 	t->link = tpm_link_close(t->link);
 }
 
+int tpm_esys_renew(struct tpm_esys *t, TPM2_HANDLE keep, ESYS_TR *ret_kept, struct tl_error *err)
+{
+	ESYS_CONTEXT *fresh = NULL;
+	ESYS_TR kept = ESYS_TR_NONE;
+	TSS2_RC rc = Esys_Initialize(&fresh, tpm_link_tcti(t->link), NULL);
+
+	if (rc == TSS2_RC_SUCCESS && keep)
+		rc = Esys_TR_FromTPMPublic(fresh, keep, NO_SESSIONS, &kept);
+	if (rc != TSS2_RC_SUCCESS) {
+		Esys_Finalize(&fresh);
+		return tpm_fail(t, err, rc, "set up ESAPI again");
+	}
+	Esys_Finalize(&t->ctx);
+	t->ctx = fresh;
+	if (keep && ret_kept)
+		*ret_kept = kept;
+	tpm_link_flush(t->link, keep);
+	return 0;
+}
+
 static int fail_by_link(const struct tpm_esys *t, struct tl_error *err, const char *what)
 {
 	switch (tpm_link_state(t->link)) {
@@ -276,12 +296,17 @@ int tpm_read_nv(const struct tpm_esys *t, TPM2_HANDLE index, const char *name, s
 		enum tl_code code, struct tl_blob *ret, struct tl_error *err)
 {
 	auto_free uint8_t *bytes = NULL;
+	struct tl_error inner = { 0 };
 	ESYS_TR nv = ESYS_TR_NONE;
 	uint32_t block = 0;
 	uint16_t size = 0;
 	TSS2_RC rc;
+	int r = tpm_read_property(t, TPM2_PT_NV_BUFFER_MAX, &block, &inner);
 
-	if (tpm_read_property(t, TPM2_PT_NV_BUFFER_MAX, &block, NULL) < 0 || !block)
+	/* What isn't the TPM's answer would fail the reading, too, and hide its own reason. */
+	if (r < 0 && inner.code != TL_E_TPM_COMMAND)
+		return tl_fail(err, inner.code, -r, "%s, NV 0x%08x: %s", name, index, inner.msg);
+	if (r < 0 || !block)
 		block = NV_BLOCK_FALLBACK;
 	rc = Esys_TR_FromTPMPublic(t->ctx, index, NO_SESSIONS, &nv);
 	if (rc != TSS2_RC_SUCCESS)

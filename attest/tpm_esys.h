@@ -32,6 +32,14 @@ static inline void tpm_esys_freep(void *p)
 /** Takes over @consume_link on success and on failure. */
 int tpm_esys_init(struct tpm_esys *t, struct tpm_link *consume_link, struct tl_error *err);
 void tpm_esys_done(struct tpm_esys *t);
+/**
+ * A context of ESAPI that failed itself, for want of memory or of an answer that can be read, or as
+ * the TPM was busy for too long, takes no command any more. This makes another one on the same
+ * link. What the old one had made in the TPM is flushed, but @keep, an object or 0: @ret_kept is
+ * set to what it is called now, if not NULL. On failure all is as before. Nothing that the old
+ * context was asked for is done again.
+ */
+int tpm_esys_renew(struct tpm_esys *t, TPM2_HANDLE keep, ESYS_TR *ret_kept, struct tl_error *err);
 
 /** Turn a response code into an error; "<what>: <text of the code>". Never returns 0. */
 int tpm_fail(const struct tpm_esys *t, struct tl_error *err, TSS2_RC rc, const char *what);
@@ -59,5 +67,6 @@ int tpm_read_nv(const struct tpm_esys *t, TPM2_HANDLE index, const char *name, s
 /**
  * Set the limits of dictionary-attack lockout (32 tries, 2 h for one more, 24 h for the owner of
  * the lockout authorization). Nothing here fails a launch: what goes wrong is added to @warnings.
+ * Nothing may be loaded yet: after a failure the context is another one.
  */
-void tpm_set_lockout_limits(const struct tpm_esys *t, struct tl_strv *warnings);
+void tpm_set_lockout_limits(struct tpm_esys *t, struct tl_strv *warnings);

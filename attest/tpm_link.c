@@ -10,16 +10,19 @@
 
 #include <tss2/tss2_rc.h>
 #include <tss2/tss2_tctildr.h>
-#include <tss2/tss2_tpm2_types.h>
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
 #include <teelaunch/deadline.h>
 
-#define COMMAND_MAX_BYTES  TPM2_MAX_COMMAND_SIZE
-#define RESPONSE_RC_OFFSET 6 /* tag, size, code: TPM 2.0 part 1, 18.2 */
+#define COMMAND_MAX_BYTES TPM2_MAX_COMMAND_SIZE
+/* tag, size, code: TPM 2.0 part 1, 18.2 */
 #define RESPONSE_MIN_BYTES 10
+#define CODE_OFFSET        6  /* of a command, too */
+#define HANDLE_OFFSET      10 /* the first one's, in commands and in answers */
+#define HANDLE_END         14
 #define POLL_HANDLES_MAX   4
+#define MADE_MAX           8 /* at most three are there at a time: tpm_seal.c */
 
 struct tpm_link {
 	TSS2_TCTI_CONTEXT_COMMON_V2 common; /* first: ESAPI sees only this */
@@ -27,6 +30,9 @@ struct tpm_link {
 	uint64_t budget_ms;
 	struct tl_deadline deadline;
 	enum tpm_link_state state;
+	bool is_due; /* the answer to what was sent last wasn't fetched yet */
+	TPM2_HANDLE made[MADE_MAX];
+	size_t n_made;
 	uint8_t command[COMMAND_MAX_BYTES]; /* the last one, to be sent again */
 	size_t command_len;
 	/* ESAPI asks for the size of an answer first: so it waits here. 0: none. */
@@ -43,6 +49,13 @@ static const uint32_t busy_codes[] = {
 	TPM2_RC_RETRY, TPM2_RC_YIELDED, TPM2_RC_TESTING, TPM2_RC_NV_RATE, TPM2_RC_NV_UNAVAILABLE,
 };
 
+/* What leaves an object or a session behind, the handle of which is the first in the answer. */
+static const uint32_t making_codes[] = {
+	TPM2_CC_CreatePrimary,
+	TPM2_CC_Load,
+	TPM2_CC_StartAuthSession,
+};
+
 static struct tpm_link *from_tcti(TSS2_TCTI_CONTEXT *tcti)
 {
 	return (struct tpm_link *)tcti;
@@ -52,24 +65,6 @@ static TSS2_RC broken(struct tpm_link *link, enum tpm_link_state state, TSS2_RC 
 {
 	link->state = state;
 	return rc;
-}
-
-static TSS2_RC link_transmit(TSS2_TCTI_CONTEXT *tcti, size_t size, const uint8_t *command)
-{
-	struct tpm_link *link = from_tcti(tcti);
-	TSS2_RC rc;
-
-	if (link->state == TPM_LINK_LATE || link->state == TPM_LINK_GONE)
-		return TSS2_TCTI_RC_IO_ERROR;
-	if (size > sizeof(link->command))
-		return TSS2_TCTI_RC_BAD_VALUE;
-	memcpy(link->command, command, size);
-	link->command_len = size;
-	link->response_len = 0;
-	link->state = TPM_LINK_UP;
-	link->deadline = tl_deadline_in(tl_clock_mono_ms(), link->budget_ms);
-	rc = Tss2_Tcti_Transmit(link->inner, size, command);
-	return rc == TSS2_RC_SUCCESS ? rc : broken(link, TPM_LINK_GONE, rc);
 }
 
 /* poll() sees the first byte of an answer; a peer on a socket could still withhold the rest. */
@@ -104,18 +99,23 @@ static bool wait_readable(struct tpm_link *link)
 	return r != 0;
 }
 
-static bool is_busy(const uint8_t *response, size_t n)
+static uint32_t be32_at(const uint8_t *p)
 {
-	uint32_t rc = 0;
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
 
-	if (n < RESPONSE_MIN_BYTES)
-		return false;
-	for (size_t i = 0; i < sizeof(rc); i++)
-		rc = rc << 8 | response[RESPONSE_RC_OFFSET + i];
-	for (size_t i = 0; i < TL_ARRAY_SIZE(busy_codes); i++)
-		if (rc == busy_codes[i])
+static bool is_one_of(uint32_t code, const uint32_t *codes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (codes[i] == code)
 			return true;
 	return false;
+}
+
+static bool is_busy(const uint8_t *response, size_t n)
+{
+	return n >= RESPONSE_MIN_BYTES &&
+	       is_one_of(be32_at(response + CODE_OFFSET), busy_codes, TL_ARRAY_SIZE(busy_codes));
 }
 
 /* false: no time left */
@@ -128,6 +128,32 @@ static bool wait_before_retry(const struct tpm_link *link, unsigned int attempt)
 		return false;
 	tl_clock_sleep_ms(wait_ms);
 	return true;
+}
+
+static void forget_made(struct tpm_link *link, TPM2_HANDLE handle)
+{
+	for (size_t i = link->n_made; i-- > 0;)
+		if (link->made[i] == handle)
+			link->made[i] = link->made[--link->n_made];
+}
+
+static void note_made(struct tpm_link *link)
+{
+	uint32_t code;
+
+	if (link->command_len < HANDLE_OFFSET || link->response_len < RESPONSE_MIN_BYTES ||
+	    be32_at(link->response + CODE_OFFSET) != TPM2_RC_SUCCESS)
+		return;
+	code = be32_at(link->command + CODE_OFFSET);
+	if (code == TPM2_CC_FlushContext && link->command_len >= HANDLE_END)
+		forget_made(link, be32_at(link->command + HANDLE_OFFSET));
+	if (!is_one_of(code, making_codes, TL_ARRAY_SIZE(making_codes)) ||
+	    link->response_len < HANDLE_END)
+		return;
+	/* A TPM gives a handle again only when what had it is gone. */
+	forget_made(link, be32_at(link->response + HANDLE_OFFSET));
+	if (link->n_made < MADE_MAX)
+		link->made[link->n_made++] = be32_at(link->response + HANDLE_OFFSET);
 }
 
 static TSS2_RC receive_once(struct tpm_link *link)
@@ -144,7 +170,56 @@ static TSS2_RC receive_once(struct tpm_link *link)
 		    tl_deadline_is_past(link->deadline, tl_clock_mono_ms()))
 			return broken(link, TPM_LINK_LATE, TSS2_TCTI_RC_IO_ERROR);
 	} while (rc == TSS2_TCTI_RC_TRY_AGAIN);
-	return rc == TSS2_RC_SUCCESS ? rc : broken(link, TPM_LINK_GONE, rc);
+	if (rc != TSS2_RC_SUCCESS)
+		return broken(link, TPM_LINK_GONE, rc);
+	link->is_due = false;
+	note_made(link);
+	return rc;
+}
+
+static TSS2_RC send_command(struct tpm_link *link)
+{
+	TSS2_RC rc = Tss2_Tcti_Transmit(link->inner, link->command_len, link->command);
+
+	if (rc != TSS2_RC_SUCCESS)
+		return broken(link, TPM_LINK_GONE, rc);
+	link->is_due = true;
+	return rc;
+}
+
+static bool is_usable(const struct tpm_link *link)
+{
+	return link->state != TPM_LINK_LATE && link->state != TPM_LINK_GONE;
+}
+
+/* ESAPI gives a command up, without fetching the answer, if it has no memory for that. Such an
+ * answer must not be taken for the next command's. */
+static TSS2_RC begin_anew(struct tpm_link *link)
+{
+	TSS2_RC rc;
+
+	if (!is_usable(link))
+		return TSS2_TCTI_RC_IO_ERROR;
+	link->state = TPM_LINK_UP;
+	link->deadline = tl_deadline_in(tl_clock_mono_ms(), link->budget_ms);
+	rc = link->is_due ? receive_once(link) : TSS2_RC_SUCCESS;
+	link->response_len = 0;
+	link->deadline = tl_deadline_in(tl_clock_mono_ms(), link->budget_ms);
+	return rc;
+}
+
+static TSS2_RC link_transmit(TSS2_TCTI_CONTEXT *tcti, size_t size, const uint8_t *command)
+{
+	struct tpm_link *link = from_tcti(tcti);
+	TSS2_RC rc = begin_anew(link);
+
+	if (rc != TSS2_RC_SUCCESS)
+		return rc;
+	if (size > sizeof(link->command))
+		return TSS2_TCTI_RC_BAD_VALUE;
+	memcpy(link->command, command, size);
+	link->command_len = size;
+	return send_command(link);
 }
 
 static TSS2_RC receive_until_not_busy(struct tpm_link *link)
@@ -156,9 +231,9 @@ static TSS2_RC receive_until_not_busy(struct tpm_link *link)
 			return rc;
 		if (!wait_before_retry(link, attempt))
 			return broken(link, TPM_LINK_BUSY, TSS2_TCTI_RC_IO_ERROR);
-		rc = Tss2_Tcti_Transmit(link->inner, link->command_len, link->command);
+		rc = send_command(link);
 		if (rc != TSS2_RC_SUCCESS)
-			return broken(link, TPM_LINK_GONE, rc);
+			return rc;
 	}
 }
 
@@ -267,10 +342,40 @@ enum tpm_link_state tpm_link_state(const struct tpm_link *link)
 	return link->state;
 }
 
+static void flush_made(struct tpm_link *link, TPM2_HANDLE handle)
+{
+	const uint8_t command[HANDLE_END] = {
+		TPM2_ST_NO_SESSIONS >> 8,
+		TPM2_ST_NO_SESSIONS & 0xff,
+		[5] = HANDLE_END,
+		[8] = TPM2_CC_FlushContext >> 8,
+		[9] = TPM2_CC_FlushContext & 0xff,
+		[10] = (uint8_t)(handle >> 24),
+		[11] = (uint8_t)(handle >> 16),
+		[12] = (uint8_t)(handle >> 8),
+		[13] = (uint8_t)handle,
+	};
+
+	if (link_transmit(tpm_link_tcti(link), sizeof(command), command) == TSS2_RC_SUCCESS)
+		(void)receive_until_not_busy(link);
+	link->response_len = 0;
+}
+
+void tpm_link_flush(struct tpm_link *link, TPM2_HANDLE keep)
+{
+	(void)begin_anew(link);
+	/* What is flushed leaves the list, and the last one takes its place. */
+	for (size_t i = link->n_made; i-- > 0;)
+		if (link->made[i] != keep && link->state == TPM_LINK_UP)
+			flush_made(link, link->made[i]);
+}
+
 struct tpm_link *tpm_link_close(struct tpm_link *link)
 {
 	if (!link)
 		return NULL;
+	if (link->state == TPM_LINK_UP)
+		tpm_link_flush(link, 0);
 	Tss2_TctiLdr_Finalize(&link->inner);
 	free(link);
 	return NULL;

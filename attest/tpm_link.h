@@ -2,13 +2,14 @@
 /*
  * The way to the TPM: a transmission interface (TCTI) around the one that was asked for. It gives
  * every command a deadline, which ESAPI's synchronous calls don't have, and asks again while the
- * TPM says that it is busy. One thread.
+ * TPM says that it is busy. It never sends a command again that the TPM may have run. One thread.
  */
 #pragma once
 
 #include <stdint.h>
 
 #include <tss2/tss2_tcti.h>
+#include <tss2/tss2_tpm2_types.h>
 
 #include <teelaunch/error.h>
 
@@ -37,4 +38,11 @@ struct tpm_link *tpm_link_new(TSS2_TCTI_CONTEXT *consume_inner, uint64_t budget_
 TSS2_TCTI_CONTEXT *tpm_link_tcti(struct tpm_link *link);
 /** What became of the last command. */
 enum tpm_link_state tpm_link_state(const struct tpm_link *link);
-struct tpm_link *tpm_link_close(struct tpm_link *link); /* NULL is fine; returns NULL */
+/**
+ * Flush the objects and sessions that commands over this link made in the TPM and that are still
+ * there: also those whose answers ESAPI gave up, so that nobody else knows of them.
+ * @keep  not this one; 0: all of them
+ */
+void tpm_link_flush(struct tpm_link *link, TPM2_HANDLE keep);
+/** Flushes all, unless the last command found the TPM busy or gone. NULL is fine; returns NULL. */
+struct tpm_link *tpm_link_close(struct tpm_link *link);

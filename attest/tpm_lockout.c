@@ -41,15 +41,16 @@ static void warn_of(struct tl_strv *warnings, const char *what, const struct tl_
 	(void)tl_strv_printf(warnings, "%s: %s", what, err->msg);
 }
 
-void tpm_set_lockout_limits(const struct tpm_esys *t, struct tl_strv *warnings)
+static bool set_limits(const struct tpm_esys *t, struct tl_strv *warnings)
 {
 	struct tl_error err = { 0 };
 	struct lockout l = { 0 };
+	bool is_set;
 	TSS2_RC rc;
 
 	if (read_lockout(t, &l, &err) < 0) {
 		warn_of(warnings, "dictionary-attack lockout can't be read", &err);
-		return;
+		return false;
 	}
 	if (!(l.startup & TPMA_STARTUP_CLEAR_ORDERLY))
 		(void)tl_strv_printf(warnings,
@@ -59,13 +60,23 @@ void tpm_set_lockout_limits(const struct tpm_esys *t, struct tl_strv *warnings)
 	rc = Esys_DictionaryAttackParameters(t->ctx, ESYS_TR_RH_LOCKOUT, ESYS_TR_PASSWORD,
 					     ESYS_TR_NONE, ESYS_TR_NONE, MAX_TRIES, RECOVERY_S,
 					     LOCKOUT_RECOVERY_S);
-	if (rc != TSS2_RC_SUCCESS) {
+	is_set = rc == TSS2_RC_SUCCESS;
+	if (!is_set) {
 		(void)tpm_fail(t, &err, rc, "set");
 		warn_of(warnings, "dictionary-attack limits", &err);
 	}
-	if (read_lockout(t, &l, &err) == 0 && l.max && l.counter >= l.max)
+	if (read_lockout(t, &l, &err) < 0)
+		return false;
+	if (l.max && l.counter >= l.max)
 		(void)tl_strv_printf(warnings,
 				     "the TPM is in dictionary-attack lockout (%" PRIu32
 				     " of %" PRIu32 "); one try heals every %" PRIu32 " s",
 				     l.counter, l.max, l.interval_s);
+	return is_set;
+}
+
+void tpm_set_lockout_limits(struct tpm_esys *t, struct tl_strv *warnings)
+{
+	if (!set_limits(t, warnings))
+		(void)tpm_esys_renew(t, 0, NULL, NULL);
 }

@@ -282,30 +282,38 @@ def another_unique_is_another_key():
         world.works("launch")
 
 
-def a_key_with_the_ek_policy_is_used_through_a_session():
-    """Attributes without userWithAuth, policy PolicySecret(endorsement)."""
-    policy = bytes.fromhex("837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa")
+BUSY_S = 30.5  # TPM_COMMAND_BUDGET_MS is 30 s
+EK_POLICY = bytes.fromhex("837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa")
+
+
+def use_policy_key(world):
+    """Attributes without userWithAuth, policy PolicySecret(endorsement). Returns the template."""
     tail = bytes.fromhex("0010" "0018000b" "0003" "0010" "00000000")
+    template = struct.pack(">HHIH", 0x23, 0x0B, 0x000500B2, 32) + EK_POLICY + tail
+    world.file("policy.bin", EK_POLICY)
+    run("tpm2_createprimary", "-Q", "-C", "e", "-g", "sha256", "-G", "ecc:ecdsa-sha256:null",
+        "-a", "fixedtpm|fixedparent|sensitivedataorigin|adminwithpolicy|restricted|sign",
+        "-L", world.path("policy.bin"), "--template-data", world.path("policy.template"),
+        "-c", world.path("other.ctx"), "-o", world.path("other.pem"), "-f", "pem")
+    run("tpm2_flushcontext", "-t")
+    assert read(world.path("policy.template")) == template
+    run("openssl", "x509", "-req", "-in", world.path("ca", "ak.csr"), "-force_pubkey",
+        world.path("other.pem"), "-CA", world.path("ca", "root.pem"), "-CAkey",
+        world.path("ca", "root.key"), "-set_serial", "7", "-outform", "DER", "-out",
+        world.path("other.der"))
+    world.replace_nv(NV_TEMPLATE, world.path("policy.template"))
+    world.replace_nv(NV_CERTIFICATE, world.path("other.der"))
+    return template
+
+
+def a_key_with_the_ek_policy_is_used_through_a_session():
     with World() as world:
-        template = struct.pack(">HHIH", 0x23, 0x0B, 0x000500B2, 32) + policy + tail
-        world.file("policy.bin", policy)
-        run("tpm2_createprimary", "-Q", "-C", "e", "-g", "sha256", "-G", "ecc:ecdsa-sha256:null",
-            "-a", "fixedtpm|fixedparent|sensitivedataorigin|adminwithpolicy|restricted|sign",
-            "-L", world.path("policy.bin"), "--template-data", world.path("policy.template"),
-            "-c", world.path("other.ctx"), "-o", world.path("other.pem"), "-f", "pem")
-        run("tpm2_flushcontext", "-t")
-        assert read(world.path("policy.template")) == template
-        run("openssl", "x509", "-req", "-in", world.path("ca", "ak.csr"), "-force_pubkey",
-            world.path("other.pem"), "-CA", world.path("ca", "root.pem"), "-CAkey",
-            world.path("ca", "root.key"), "-set_serial", "7", "-outform", "DER", "-out",
-            world.path("other.der"))
-        world.replace_nv(NV_TEMPLATE, world.path("policy.template"))
-        world.replace_nv(NV_CERTIFICATE, world.path("other.der"))
+        template = use_policy_key(world)
         world.works("launch")
         check_launch(world, ["sha1", "sha256", "sha384"])
         world.leaves_nothing()
         # Any other policy could let somebody else use the key.
-        other = template.replace(policy, bytes(32))
+        other = template.replace(EK_POLICY, bytes(32))
         world.replace_nv(NV_TEMPLATE, world.file("other.template", other))
         world.fails(r"^TL0708 fatal attestation key has an unknown authorization policy", "open")
 
@@ -482,6 +490,56 @@ def a_hang_up_in_the_middle_is_an_error():
     assert "then: an earlier measurement failed after 3 events" in lines, lines
 
 
+def a_quote_that_fails_in_esapi_costs_only_itself():
+    """Its context takes no command any more; nor may the session stay that the key was used through."""
+    for is_with_session in (False, True):
+        quotes, extends = [], []
+
+        def rule(code, command, send):
+            answer = send(command)
+            if code == tpm_proxy.CC_PCR_EXTEND:
+                extends.append(command)
+            if code == tpm_proxy.CC_QUOTE and len(answer) > 60:
+                quotes.append(answer)
+                if len(quotes) == 1:
+                    return struct.pack(">HII", 0x8002, 14, 0) + bytes(4)
+            return answer
+        with World() as world:
+            if is_with_session:
+                use_policy_key(world)
+            proxy = tpm_proxy.Proxy(world.tcti, rule)
+            try:
+                lines = world.works("twice", tcti=proxy.tcti)
+            finally:
+                proxy.close()
+            assert lines[0].startswith("once: quote: ") and len(lines) == 2, lines
+            assert len(quotes) == 4 and len(extends) == len(set(extends)) == len(EVENTS), (quotes, extends)
+            check_launch(world, ["sha1", "sha256", "sha384"])
+            world.leaves_nothing()
+
+
+def a_tpm_that_was_busy_for_too_long_gives_the_next_quote():
+    """ESAPI takes no command after it was given up; that costs half a minute here."""
+    busy, since = struct.pack(">HII", 0x8001, 10, 0x00000922), []
+
+    def rule(code, command, send):
+        if code == tpm_proxy.CC_QUOTE:
+            since.append(time.monotonic())
+            if since[-1] - since[0] < BUSY_S:
+                return busy
+        return send(command)
+    with World() as world:
+        use_policy_key(world)
+        proxy = tpm_proxy.Proxy(world.tcti, rule)
+        try:
+            lines = world.works("twice", tcti=proxy.tcti)
+        finally:
+            proxy.close()
+        assert lines[0].startswith("once: ") and len(lines) == 2, lines
+        check_launch(world, ["sha1", "sha256", "sha384"])
+        world.leaves_nothing()
+
+
 def an_answer_cut_short_is_an_error():
     def rule(code, command, send):
         answer = send(command)
@@ -579,11 +637,13 @@ TESTS = [
     a_forged_quote_is_an_error,
     forged_pcr_values_are_an_error,
     a_hang_up_in_the_middle_is_an_error,
+    a_quote_that_fails_in_esapi_costs_only_itself,
+    a_tpm_that_was_busy_for_too_long_gives_the_next_quote,
     an_answer_cut_short_is_an_error,
 ]
 
 
-LONG = (a_hundred_thousand_quotes_cost_no_memory,)
+LONG = (a_hundred_thousand_quotes_cost_no_memory, a_tpm_that_was_busy_for_too_long_gives_the_next_quote)
 
 with tempfile.TemporaryDirectory(prefix="tpm-cache-") as CACHE:
     for test in TESTS:
