@@ -16,6 +16,7 @@
 #include "containerd/containerd.h"
 #include "image/pull.h"
 #include "sequence.h"
+#include "workload/output.h"
 #include "workload/workload.h"
 
 /* containerd's unit may still be starting, or be restarted by systemd. */
@@ -36,11 +37,13 @@ static int containerd_reach(struct launch *l, const struct tl_ctrd_call *call, s
 	return r < 0 ? r : tl_ctrd_namespace_ensure(l->containerd, call, err);
 }
 
-/* A launcher that was killed left its workload running, with its token and its socket beside it. */
+/* A launcher that was killed left its workload running, with its token and its socket beside it,
+ * and its pipes. */
 static int earlier_remove(struct launch *l, struct tl_error *err)
 {
 	int r = tl_workload_sweep(l->containerd, l->cancel, err);
 
+	output_remove_earlier(l->options->state_dir);
 	if (r == 0)
 		r = tl_token_files_remove(l->options->shared_dir, err);
 	if (r == 0)

@@ -396,9 +396,11 @@ static int up(const struct disk_options *o, int state_fd, struct disk_record *re
 		return r;
 	/* A record of this boot. One that names an error is no reason not to try again, unless
 	 * there was a disk that doesn't open any more: another one in its place would hide that,
-	 * and what the kernel's log says of it. */
+	 * and what the kernel's log says of it. What couldn't be read stays: it may be the record
+	 * of a disk. */
 	if (!has_disk) {
-		if (before.code == TL_E_DISK_RECORD || before.code == TL_E_UNSEAL)
+		*ret_keep = before.code == TL_E_DISK_RECORD || before.code == TL_E_UNSEAL;
+		if (*ret_keep)
 			return tl_fail(err, before.code, EBADMSG, "%s", before.msg);
 		return set_up(o, state_fd, ret, err);
 	}

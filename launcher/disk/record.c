@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -232,19 +234,18 @@ int disk_record_parse(const char *text, size_t n, struct disk_record *ret, struc
 
 int disk_record_read(const char *state_dir, struct disk_record *ret, struct tl_error *err)
 {
-	auto_buf struct tl_buf text = { 0 }, path = { 0 };
+	auto_buf struct tl_buf text = { 0 };
+	char path[PATH_MAX]; /* no allocation: a record may tell of one that failed */
 	int r;
 
 	tl_buf_init(&text, DISK_RECORD_MAX);
-	tl_buf_init(&path, 4096);
-	if (tl_buf_printf(&path, "%s/" DISK_RECORD_NAME, state_dir) < 0)
-		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "path of the disk's record");
-	if (access(tl_buf_str(&path), F_OK) < 0 && errno == ENOENT)
+	if (snprintf(path, sizeof(path), "%s/" DISK_RECORD_NAME, state_dir) >= (int)sizeof(path))
+		return tl_fail(err, TL_E_USAGE, ENAMETOOLONG, "'%s' is too long", state_dir);
+	if (access(path, F_OK) < 0 && errno == ENOENT)
 		return tl_fail(err, TL_E_DISK_UNPROTECTED, ENOENT,
-			       "'%s' isn't there: no disk was set up in this boot",
-			       tl_buf_str(&path));
-	r = tl_file_read(tl_buf_str(&path), &text, NULL);
+			       "'%s' isn't there: no disk was set up in this boot", path);
+	r = tl_file_read(path, &text, NULL);
 	if (r < 0)
-		return tl_fail_sys(err, TL_E_DISK_RECORD, -r, "read '%s'", tl_buf_str(&path));
+		return tl_fail_sys(err, TL_E_DISK_RECORD, -r, "read '%s'", path);
 	return disk_record_parse(tl_buf_str(&text), text.len_bytes, ret, err);
 }

@@ -2,6 +2,7 @@
 #include "tar.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -35,17 +36,19 @@ struct tl_tar {
 	struct long_string link;
 	char path[TL_PATH_CAP];
 	struct tl_tar_entry entry;
-	/* Touched as far as they are needed. What a pax header said is borrowed from the first. */
+	/* Not cleared, and touched as far as they are needed. What a pax header said is borrowed
+	 * from the first. */
 	char records[TL_TAR_SPECIAL_BYTES_MAX + 1];
 	char string[TL_TAR_SPECIAL_BYTES_MAX + 1];
 };
 
 int tl_tar_open(struct tl_tar **ret, struct tl_tar_source source)
 {
-	struct tl_tar *tar = calloc(1, sizeof(*tar));
+	struct tl_tar *tar = malloc(sizeof(*tar));
 
 	if (!tar)
 		return -ENOMEM;
+	memset(tar, 0, offsetof(struct tl_tar, records));
 	tar->source = source;
 	*ret = tar;
 	return 0;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -26,6 +27,9 @@
 #define LINE_BYTES_MAX (32 * 1024)
 /* A line without an end (a prompt) is passed on after this. */
 #define LINE_FLUSH_MS 500
+
+#define FOLDER_PREFIX "output-"
+#define FOLDER        FOLDER_PREFIX "XXXXXX" /* of mkdtemp() */
 
 enum { STDOUT, STDERR, STREAMS };
 
@@ -75,11 +79,39 @@ static int fifo_open(struct output *o, int i, struct tl_error *err)
 	return s->fd < 0 ? tl_fail_sys(err, TL_E_CONTAINER_OUTPUT, errno, "open '%s'", s->path) : 0;
 }
 
+/* Only what is made here: pipes in a folder, which no link leads to. */
+static int folder_remove(int parent_fd, const char *folder)
+{
+	auto_close int fd =
+		openat(parent_fd, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	for (int i = 0; fd >= 0 && i < STREAMS; i++) {
+		struct stat st;
+
+		if (fstatat(fd, names[i], &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISFIFO(st.st_mode))
+			(void)unlinkat(fd, names[i], 0);
+	}
+	return unlinkat(parent_fd, folder, AT_REMOVEDIR);
+}
+
+void output_remove_earlier(const char *parent)
+{
+	DIR *dir = opendir(parent);
+	const struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (strlen(entry->d_name) == strlen(FOLDER) &&
+		    strncmp(entry->d_name, FOLDER, strlen(FOLDER_PREFIX)) == 0)
+			(void)folder_remove(dirfd(dir), entry->d_name);
+	if (dir)
+		closedir(dir);
+}
+
 static int dir_make(struct output *o, const char *parent, struct tl_error *err)
 {
 	auto_free char *dir = NULL;
 
-	if (asprintf(&dir, "%s/output-XXXXXX", parent) < 0) {
+	if (asprintf(&dir, "%s/" FOLDER, parent) < 0) {
 		dir = NULL;
 		return tl_fail(err, TL_E_NO_MEMORY, ENOMEM, "output pipes");
 	}
@@ -335,15 +367,14 @@ struct output *output_free(struct output *o)
 		sink_close(&s->json);
 		if (s->fd >= 0)
 			close(s->fd);
-		if (s->path)
-			unlink(s->path);
 		free(s->path);
 	}
 	sink_close(&o->console);
 	if (o->wake_fd >= 0)
 		close(o->wake_fd);
-	if (o->dir)
-		rmdir(o->dir);
+	/* One more time for what failed: else it stays until the next launch. */
+	if (o->dir && folder_remove(AT_FDCWD, o->dir) < 0)
+		(void)folder_remove(AT_FDCWD, o->dir);
 	free(o->dir);
 	tl_buf_done(&o->encoded);
 	free(o);

@@ -35,6 +35,11 @@ struct output_stats {
 
 struct output;
 
+/**
+ * Remove the folders with FIFOs that a launcher which was killed left in @parent: there is one
+ * launcher to a folder. What can't be removed stays; nothing depends on it.
+ */
+void output_remove_earlier(const char *parent);
 /** Make the FIFOs and open their read ends. TL_E_CONTAINER_OUTPUT. */
 int output_open(const struct output_config *config, struct output **ret, struct tl_error *err);
 const char *output_stdout_path(const struct output *o); /* borrowed; NULL for NULL */
