@@ -99,6 +99,10 @@ int tl_options_parse(const struct tl_options *o, void *ctx, int argc, char **arg
 		}
 		r = o->rows[index].set(ctx, &o->rows[index], optarg);
 	}
+	/* What else is refused was told by the row. */
+	if (r == -ENOMEM)
+		fprintf(stderr, "%s: %s: the command line\n", o->command,
+			tl_catalogue_find(TL_E_NO_MEMORY)->id);
 	if (r == 0 && optind < argc) {
 		fprintf(stderr, "%s: it takes no arguments but options\n", o->command);
 		return -EINVAL;

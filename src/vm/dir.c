@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <teelaunch/catalogue.h>
 #include <teelaunch/cleanup.h>
 #include <teelaunch/file.h>
 
@@ -16,6 +17,7 @@
 #define VARS_MAX_BYTES (16 * 1024 * 1024)
 #define SETUP_LIMIT_MS 60000
 #define WALK_FDS       1 /* descriptors may be what there is too few of */
+#define REMOVE_TRIES   2
 #define TPM_STATE_FILE "tpm2-00.permall"
 
 static int path_of(const char *dir, const char *name, char **ret)
@@ -163,10 +165,20 @@ static int entry_remove(const char *path, const struct stat *st, int type, struc
 	return 0;
 }
 
+/* Once more: what memory or descriptors were short of may be there again. */
+static int dir_remove(const char *dir)
+{
+	for (int i = 0; i < REMOVE_TRIES; i++)
+		if (nftw(dir, entry_remove, WALK_FDS, FTW_DEPTH | FTW_PHYS) == 0)
+			break;
+	return access(dir, F_OK) == 0 ? -EIO : 0;
+}
+
 void vm_dir_done(struct vm_run *run)
 {
-	if (run->dir && !run->is_dir_kept)
-		nftw(run->dir, entry_remove, WALK_FDS, FTW_DEPTH | FTW_PHYS);
+	if (run->dir && !run->is_dir_kept && dir_remove(run->dir) < 0)
+		fprintf(stderr, "teelaunch vm: %s: '%s' is left behind\n",
+			tl_catalogue_find(TL_E_IO)->id, run->dir);
 	free(take_ptr(run->dir));
 	free(take_ptr(run->tpm_state));
 }

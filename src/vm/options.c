@@ -140,9 +140,11 @@ static int set_data(void *ctx, const struct tl_option *row, const char *value)
 {
 	struct vm_options *o = ctx;
 
-	return vm_size_parse(value, &o->data_bytes) < 0 || o->data_bytes < DATA_MIN
-		       ? tl_option_refuse(row, value)
-		       : 0;
+	int r = vm_size_parse(value, &o->data_bytes);
+
+	if (r == -ENOMEM)
+		return r;
+	return r < 0 || o->data_bytes < DATA_MIN ? tl_option_refuse(row, value) : 0;
 }
 
 static int set_timeout(void *ctx, const struct tl_option *row, const char *value)
@@ -183,6 +185,8 @@ static int set_metadata(void *ctx, const struct tl_option *row, const char *valu
 	const char *equals = strchr(value, '=');
 	auto_free char *path = equals ? strndup(value, (size_t)(equals - value)) : NULL;
 
+	if (equals && !path)
+		return -ENOMEM;
 	if (tl_str_is_empty(path))
 		return tl_option_refuse(row, value);
 	return tl_kvs_set(&o->metadata, path, equals + 1);

@@ -12,40 +12,42 @@
 
 /* --- JSON --------------------------------------------------------------------------------- */
 
+/* NULL without memory: half of it would be wrong. */
 static json_t *marks_json(const struct boot_result *b)
 {
-	json_t *list = json_array();
+	json_auto_t *list = json_array();
 
 	for (size_t i = 0; i < b->marks_n; i++) {
 		const struct boot_mark *m = &b->marks[i];
-		json_t *o = json_pack("{s:s, s:s, s:I}", "name", m->name, "kind",
-				      m->kind == CONSOLE_STAGE ? "stage" : "boot", "at_ms",
-				      (json_int_t)m->at_ms);
+		json_t *o = m->kind == CONSOLE_STAGE
+				    ? json_pack("{s:s, s:s, s:I, s:I, s:s}", "name", m->name,
+						"kind", "stage", "at_ms", (json_int_t)m->at_ms,
+						"took_ms", (json_int_t)m->took_ms, "outcome",
+						m->is_failed ? "failed" : "ok")
+				    : json_pack("{s:s, s:s, s:I}", "name", m->name, "kind", "boot",
+						"at_ms", (json_int_t)m->at_ms);
 
-		if (m->kind == CONSOLE_STAGE) {
-			json_object_set_new(o, "took_ms", json_integer((json_int_t)m->took_ms));
-			json_object_set_new(o, "outcome",
-					    json_string(m->is_failed ? "failed" : "ok"));
-		}
-		json_array_append_new(list, o);
+		if (json_array_append_new(list, o) < 0)
+			return NULL;
 	}
-	return list;
+	return json_incref(list);
 }
 
 static json_t *boots_json(const struct vm_run *run)
 {
-	json_t *list = json_array();
+	json_auto_t *list = json_array();
 
 	for (size_t i = 0; i < run->boots_n; i++) {
 		const struct boot_result *b = &run->boots[i];
-		json_t *o = json_pack("{s:s, s:I, s:I, s:o}", "end", vm_end_name(b->end), "ran_ms",
-				      (json_int_t)b->ran_ms, "console_bytes",
-				      (json_int_t)b->console_bytes, "timeline", marks_json(b));
+		json_auto_t *o = json_pack("{s:s, s:I, s:I, s:o}", "end", vm_end_name(b->end),
+					   "ran_ms", (json_int_t)b->ran_ms, "console_bytes",
+					   (json_int_t)b->console_bytes, "timeline", marks_json(b));
 
-		json_object_set(o, "report", b->report);
-		json_array_append_new(list, o);
+		if ((b->report && json_object_set(o, "report", b->report) < 0) ||
+		    json_array_append(list, o) < 0)
+			return NULL;
 	}
-	return list;
+	return json_incref(list);
 }
 
 int vm_print_json(const struct vm_run *run)
@@ -62,10 +64,15 @@ int vm_print_json(const struct vm_run *run)
 
 	if (!doc)
 		return -ENOMEM;
-	for (size_t i = 0; i < TL_ARRAY_SIZE(from_report); i++)
-		json_object_set(doc, from_report[i], json_object_get(last->report, from_report[i]));
-	if (*run->last_words)
-		json_object_set_new(doc, "last_words", json_string(run->last_words));
+	for (size_t i = 0; i < TL_ARRAY_SIZE(from_report); i++) {
+		json_t *value = json_object_get(last->report, from_report[i]);
+
+		if (value && json_object_set(doc, from_report[i], value) < 0)
+			return -ENOMEM;
+	}
+	if (*run->last_words &&
+	    json_object_set_new(doc, "last_words", json_string(run->last_words)) < 0)
+		return -ENOMEM;
 	if (json_dumpf(doc, stdout, JSON_INDENT(1)) < 0 || putchar('\n') == EOF || fflush(stdout))
 		return -EIO;
 	return 0;

@@ -41,6 +41,11 @@ KEPT = os.path.join(TOP, "build", "vm")
 META_PACKAGE = "linux-image-cloud-amd64"
 AGENT_PORT = "teelaunch.agent"
 
+# With programs that count (preset coverage): a folder of their build, for archives of the counters, one for
+# each boot (tests/check/coverage.py). In the guest they are where they would be here.
+COUNTERS = os.environ.get("TL_COUNTERS")
+COUNTERS_TIMEOUT_S = 60
+
 # What every guest needs to boot and to talk.
 BASE_MODULES = ("virtio_pci", "virtio_blk", "virtio_console", "virtio_rng")
 BASE_PROGRAMS = ("/usr/bin/kmod",)
@@ -398,6 +403,8 @@ class Guest:
 
     def stop(self):
         """Cut the power, if it is on."""
+        if COUNTERS and self.agent and self.qemu.poll() is None:
+            self.keep_counters()
         for process in (self.qemu, self.swtpm):
             if process is not None:
                 end_process(process)
@@ -490,6 +497,18 @@ class Guest:
         text = base64.b64encode(data).decode()
         self.check("umask 077; base64 -d >'%s' <<'E'\n%s\nE\nchmod %s '%s'" %
                    (path, text, mode, path))
+
+    def keep_counters(self):
+        """What programs that have ended counted since the boot; a machine that doesn't answer has none."""
+        try:
+            archive = base64.b64decode(self.check(
+                "cd %s 2>/dev/null && tar -cz -f - . | base64" % os.path.dirname(COUNTERS), COUNTERS_TIMEOUT_S))
+        except (GuestError, OSError, ValueError) as fault:
+            sys.stderr.write("no counters of boot %d: %s\n" % (self.boots, fault))
+            return
+        os.makedirs(COUNTERS, exist_ok=True)
+        with open(os.path.join(COUNTERS, "%s.%d.%d.tar.gz" % (self.name, os.getpid(), self.boots)), "wb") as f:
+            f.write(archive)
 
     # --- logs
 
