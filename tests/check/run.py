@@ -160,6 +160,32 @@ class Check:
         self.results.claim("branch coverage of policy/", [output] if code else [],
                            time.time() - begun)
 
+    def event_log_coverage(self):
+        """Not below its floor in tests/check/floors.txt."""
+        if not os.path.exists(os.path.join(TOP, "build", "coverage", "build.ninja")):
+            return  # told by policy_coverage()
+        begun = time.time()
+        code, output = self.run([*PATIENT, "cmake", "--build", "build/coverage", "--target", "event_log_coverage"],
+                                "event-log-coverage", BUILD_TIMEOUT_S)
+        self.results.claim("branch coverage of the event log", [output] if code else [], time.time() - begun)
+
+    def coverage(self):
+        """Of each folder, by all tests that write counters; one build's daemons at a time, so after all others."""
+        begun = time.time()
+        code, output = self.run(["cmake", "--build", "build/coverage"], "build-coverage", BUILD_TIMEOUT_S)
+        if code == 0:
+            code, output = self.run(["/usr/bin/python3", "-B", "tests/check/coverage.py", "build/coverage", "--floors",
+                                     "--missing", os.path.join(LOGS, "missing.txt"), "--run"], "coverage",
+                                    LONG_TESTS_TIMEOUT_S)
+        self.results.claim("coverage of every folder", [output] if code else [], time.time() - begun)
+
+    def mutants(self):
+        """Each check that is taken out is missed by the test that the checklist names."""
+        begun = time.time()
+        code, output = self.run(["/usr/bin/python3", "-B", "tests/check/mutants.py", os.path.join(LOGS, "mutants")],
+                                "mutants", LONG_TESTS_TIMEOUT_S)
+        self.results.claim("checks taken out", [output] if code else [], time.time() - begun)
+
     def lint(self, tool):
         begun = time.time()
         code, output = self.run([*PATIENT, "/usr/bin/python3", "-B", "tests/lint/lint.py", tool,
@@ -206,7 +232,7 @@ def phase(check, name, *lanes):
 def lanes(check):
     """The longest are the tests that start daemons: they wait for nothing that they don't need."""
     threaded = THREADED + (THREADED_LONG if check.is_long else ())
-    return ([(check.build, preset) for preset in BUILDS] + [(check.policy_coverage,)],
+    return ([(check.build, preset) for preset in BUILDS] + [(check.policy_coverage,), (check.event_log_coverage,)],
             [(check.after, preset, check.test, preset, labels) for preset, labels in SLOW],
             [(check.after, preset, check.test, preset, labels) for preset, labels in VIRTUAL],
             [(check.after, preset, check.test, preset, labels) for preset, labels in QUICK + SANITIZED + threaded],
@@ -219,6 +245,8 @@ def main():
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
     phase(check, "builds, tests, lint", *lanes(check))
     phase(check, "what failed, once more", [(check.again,)])
+    if check.is_long:
+        phase(check, "coverage, checks taken out", [(check.coverage,), (check.mutants,)])
     phase(check, "what the tests left", [(check.nothing_is_left,)])
     check.results.tell()
     print("\nall of it: %.0f s; logs in build/check/" % (time.time() - check.started))

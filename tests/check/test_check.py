@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import unittest
@@ -14,7 +15,9 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import capabilities  # noqa: E402
+import coverage  # noqa: E402
 import leftovers  # noqa: E402
+import mutants  # noqa: E402
 import results  # noqa: E402
 import run  # noqa: E402
 
@@ -176,6 +179,73 @@ class Lanes(unittest.TestCase):
                 self.assertEqual({d[0] for d in check.done if isinstance(d, tuple)}, set(run.BUILDS) - {bad})
                 self.assertEqual([d for d in check.done if d in run.LINT], [] if bad == "clang" else list(run.LINT))
                 self.assertEqual(len(check.results.having(results.FAILED)), 1)
+
+
+class Counted(unittest.TestCase):
+    """coverage.py and mutants.py."""
+    GCOV = {"functions": [{"name": "f", "start_line": 1, "execution_count": 2}],
+            "lines": [{"line_number": 2, "count": 2, "function_name": "f", "branches": [{"count": 2}, {"count": 0}]},
+                      {"line_number": 3, "count": 0, "function_name": "f", "branches": []}]}
+
+    def sums(self):
+        source = coverage.Source()
+        source.add(self.GCOV)
+        return coverage.folders({"policy/a.c": source})
+
+    def test_what_was_taken_is_counted(self):
+        self.assertEqual(self.sums()["policy"].numbers, [1, 2, 1, 2])
+
+    def test_a_folder_below_its_floor_or_without_one_is_a_fault(self):
+        self.assertEqual(list(coverage.faults(self.sums(), {"policy": (50, 50)})), [])
+        for floors in ({"policy": (51, 50)}, {"policy": (50, 51)}, {}, {"policy": (50, 50), "gone": (0, 0)}):
+            self.assertEqual(len(list(coverage.faults(self.sums(), floors))), 1, floors)
+
+    def test_each_folder_has_a_floor(self):
+        floors = coverage.floors_read()
+        self.assertIn(coverage.EVENT_LOG[0], floors)
+        for folder in set(floors) - {coverage.EVENT_LOG[0]}:
+            self.assertTrue(os.path.isdir(os.path.join(coverage.TOP, folder)), folder)
+
+    @staticmethod
+    def archive(build, boot, names):
+        os.makedirs(os.path.join(build, coverage.GUESTS), exist_ok=True)
+        with tarfile.open(os.path.join(build, coverage.GUESTS, boot + ".tar.gz"), "w:gz") as archive:
+            for name in names:
+                member = tarfile.TarInfo(name)
+                member.size = 1
+                archive.addfile(member, io.BytesIO(b"x"))
+
+    def test_what_a_machine_counted_lies_beside_its_notes(self):
+        """Each boot has a folder of its own; what isn't a counter stays in the archive."""
+        with tempfile.TemporaryDirectory() as build:
+            os.makedirs(os.path.join(build, "a"))
+            with open(os.path.join(build, "a", "b.c.gcno"), "w", encoding="utf-8") as f:
+                f.write("notes")
+            for boot in ("disk.1.1", "disk.1.2"):
+                self.archive(build, boot, ["./a/b.c.gcda", "./a/other"])
+            coverage.guests_unpack(build)
+            for boot in ("disk.1.1", "disk.1.2"):
+                self.assertEqual(sorted(os.listdir(os.path.join(build, coverage.GUESTS, boot, "a"))),
+                                 ["b.c.gcda", "b.c.gcno"])
+
+    def test_an_archive_that_leads_elsewhere_is_refused(self):
+        for name in ("../b.c.gcda", "a/../../b.c.gcda", "/b.c.gcda"):
+            with tempfile.TemporaryDirectory() as build:
+                self.archive(build, "disk.1.1", [name])
+                with self.assertRaises(SystemExit):
+                    coverage.guests_unpack(build)
+                self.assertEqual(os.listdir(os.path.join(build, coverage.GUESTS, "disk.1.1"))
+                                 if os.path.isdir(os.path.join(build, coverage.GUESTS, "disk.1.1")) else [], [])
+
+    def test_each_mutant_still_fits_the_code_and_the_checklist(self):
+        self.assertEqual(list(mutants.faults()), [])
+
+    def test_a_mutant_that_fits_no_more_is_a_fault(self):
+        item, path, old, new, program, test = mutants.MUTANTS[0]
+        for row in ((item, path, old + " no more", new, program, test), (item, path, old, old, program, test),
+                    (item, path, "\n", new, program, test), (item, path, old, new, program, "no_such_test"),
+                    ("S99", path, old, new, program, test)):
+            self.assertEqual(len(list(mutants.faults([row]))), 1, row)
 
 
 if __name__ == "__main__":
