@@ -64,7 +64,7 @@ static enum tl_code code_of(int status)
 		enum tl_code code;
 	} rows[] = {
 		{ 401, 401, TL_E_VERIFIER_CREDENTIALS }, { 403, 403, TL_E_VERIFIER_CREDENTIALS },
-		{ 408, 408, TL_E_VERIFIER_UNAVAILABLE }, { 429, 429, TL_E_VERIFIER_BUSY },
+		{ 408, 409, TL_E_VERIFIER_UNAVAILABLE }, { 429, 429, TL_E_VERIFIER_BUSY },
 		{ 500, 599, TL_E_VERIFIER_UNAVAILABLE },
 	};
 

@@ -26,9 +26,13 @@ static const struct status_row statuses[] = {
 	{ TL_E_VERIFY_TOO_LARGE, 413, "INVALID_ARGUMENT" },
 	{ TL_E_VERIFY_ROUTE, 404, "NOT_FOUND" },
 	{ TL_E_VERIFY_CALLER, 401, "UNAUTHENTICATED" },
-	/* Not 401 or 403: what helps is a new challenge, not another credential. */
-	{ TL_E_VERIFY_CHALLENGE_EXPIRED, 400, "FAILED_PRECONDITION" },
-	{ TL_E_VERIFY_CHALLENGE_USED, 400, "FAILED_PRECONDITION" },
+	/* What helps is a new challenge: google.rpc.Code says ABORTED to those who should begin
+	 * anew. A verifier that was started again knows none of those before, if its key is its
+	 * own.
+	 */
+	{ TL_E_VERIFY_CHALLENGE_FORGED, 409, "ABORTED" },
+	{ TL_E_VERIFY_CHALLENGE_EXPIRED, 409, "ABORTED" },
+	{ TL_E_VERIFY_CHALLENGE_USED, 409, "ABORTED" },
 	{ TL_E_VERIFY_SERVER, 503, "UNAVAILABLE" },
 	{ TL_E_NO_MEMORY, 503, "UNAVAILABLE" },
 	{ TL_E_INTERNAL, 500, "INTERNAL" },

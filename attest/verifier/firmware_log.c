@@ -102,8 +102,9 @@ static const char *locality_read(struct firmware_log *log, const struct firmware
 	for (size_t i = 0; i < log->n; i++)
 		if (log->events[i].pcr == 0 && log->events[i].type != FIRMWARE_EV_NO_ACTION)
 			return "StartupLocality after PCR 0 was extended";
-	if (log->startup_locality || (e->data[16] != 0 && e->data[16] != 3 && e->data[16] != 4))
+	if (log->has_locality || (e->data[16] != 0 && e->data[16] != 3 && e->data[16] != 4))
 		return "StartupLocality is doubled, or none of 0, 3 and 4";
+	log->has_locality = true;
 	log->startup_locality = e->data[16];
 	return NULL;
 }

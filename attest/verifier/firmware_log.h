@@ -43,6 +43,7 @@ struct firmware_log {
 	size_t banks_n;
 	struct firmware_event *events;
 	size_t n;
+	bool has_locality;        /* said in the log; it may be said to be 0 */
 	uint8_t startup_locality; /* where PCR 0 starts from (10.4.5.3); 0, 3 or 4 */
 };
 

@@ -141,8 +141,8 @@ class Breaks(unittest.TestCase):
 
     def test_checklist(self):
         check = test_checklist.every_item_of_the_checklist_has_an_answer
-        rows = "".join("| %s | attack | not yet: disk |\n" % i for i in test_checklist.IDS)
-        named = rows.replace("not yet: disk", "`test_s01_one`, `two`, `three`", 1)
+        rows = "".join("| %s | attack | `three` |\n" % i for i in test_checklist.IDS)
+        named = rows.replace("`three`", "`test_s01_one`, `two`, `three`", 1)
         sources = {"tests/unit/t.c": "cmocka_unit_test(two)",
                    "tests/integration/t.py": "class A:\n    def test_s01_one(self):\n"}
 
@@ -150,9 +150,11 @@ class Breaks(unittest.TestCase):
             tree = self.tree(files)
             return "\n".join(check(tree, self.listed(tree, *commands)))
 
-        self.assertEqual(finds({test_checklist.DOCUMENT: rows}), "")
+        self.assertEqual(finds({test_checklist.DOCUMENT: rows}, ("three", "x")), "")
         self.assertIn("S07 has no row", finds({test_checklist.DOCUMENT: rows.replace("| S07 |", "| S7 |")}))
-        self.assertIn("S01 names no", finds({test_checklist.DOCUMENT: rows.replace("not yet: disk", "", 1)}))
+        self.assertIn("S06 has several rows", finds({test_checklist.DOCUMENT: rows.replace("| S07 |", "| S06 |")}))
+        for answer in ("", "reviewed", "not yet: disk"):
+            self.assertIn("S01 names no test", finds({test_checklist.DOCUMENT: rows.replace("`three`", answer, 1)}))
         document = {test_checklist.DOCUMENT: named}
         run = (("three", "x"), ("u", "t"), ("i", "TOP/tests/integration/t.py"))
         for name in ("test_s01_one", "two", "three"):

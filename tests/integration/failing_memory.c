@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Preloaded into a launcher, whose memory then runs out: of all allocations of the process, whoever
  * makes them, the one of number $FAIL_AT fails, and with $FAIL_ON=1 all after it. How many there
- * were is left in the file $FAIL_COUNT. */
-#include <dlfcn.h>
+ * were is left in the file $FAIL_COUNT. At the program's end there is memory again
+ * (main_end.h). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "main_end.h"
 
 void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t n, size_t size);
@@ -40,6 +42,11 @@ __attribute__((destructor)) static void end(void)
 	fail_at = 0;
 	if (count_fd >= 0)
 		dprintf(count_fd, "%lu\n", count);
+}
+
+static void main_end(void)
+{
+	fail_at = 0;
 }
 
 static bool fails_now(void)

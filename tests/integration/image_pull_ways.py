@@ -30,7 +30,8 @@ data = sys.stdin.buffer.read()
 diff_id = bytes(32) if "%(end)s" == "another" else hashlib.sha256(data).digest()
 control.send(struct.pack("=II32sQQQ", 1, 2, diff_id, len(data), 1, 1))
 head = control.recv(4096)
-control.send(struct.pack("=IIIi256s", 1, 3, %(why)d, 0, b"the stand-in says so"))
+text = b"the stand-in says so" + b" and was given 77" * os.path.exists("/proc/self/fd/77")
+control.send(struct.pack("=IIIi256s", 1, 3, %(why)d, 0, text))
 """
 
 
@@ -275,6 +276,15 @@ class Process(Case):
         self.assertLessEqual({name for fd, name in self.fds.items() if fd > 3}, {"/", "/two"})
         self.assertEqual((self.status["Seccomp"], self.status["NoNewPrivs"]), ("2", "1"))
         self.assertEqual(int(self.status["SigBlk"], 16), 0)
+
+    def test_s44_no_unpacker_is_started_with_what_is_open_here(self):
+        """The program closes what it doesn't need, too: this one doesn't."""
+        self.two(kinds=["tar", "tar"])
+        has_77 = ["/bin/bash", "-c", 'exec 77</dev/null; exec "$@"', "x"]
+        subprocess.run([*has_77, "test", "-e", "/proc/self/fd/77"], check=True)
+        _, got, text = self.pull("--unpack", "auto", "--unpack-program", self.stand_in("finish"), prefix=has_77)
+        self.assertIn("the stand-in says so", self.reason(got, 1), text)
+        self.assertNotIn("77", self.reason(got, 1), text)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@
  *   FI_CALLERS  if it is there, so does the place in the library
  *   FI_PROGRAM  the program in which the call fails: its short name
  *   FI_KEY      its site, 16 hexadecimal digits; without it nothing fails
+ *   FI_ONLY     the one function whose calls are counted, which is faster; without it all
  *   FI_NTH      the call at this site that fails, from 1; in the form "N+" all later ones do, too
  *   FI_HOW      eN: fails with errno N; aN: is done, then says that it failed with errno N;
  *               s: is done for half of the bytes
@@ -27,11 +28,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <unwind.h>
+
+#include "main_end.h"
 
 #define HIDDEN       __attribute__((visibility("hidden")))
 #define OWN_MAX      8
@@ -288,6 +292,7 @@ extern void fi_after(void) HIDDEN;
 static struct map *map;
 static uintptr_t own_base, own_begin, own_end;
 static uint64_t wanted;
+static const struct row *only;
 static unsigned int wanted_nth = 1;
 static bool goes_on;
 static char how;
@@ -296,6 +301,7 @@ static size_t own_max = OWN_MAX;
 static bool knows_callers;
 static char kept[ENV_MAX][VALUE_MAX_FI]; /* for unpackers, which are given no environment */
 static char *environment[ENV_MAX + 1];
+static atomic_bool is_over;
 static __thread bool is_inside;
 static __thread struct failed later;
 static __thread int later_errno;
@@ -366,11 +372,15 @@ static void plan_read(void)
 	const char *program = getenv("FI_PROGRAM"), *key = getenv("FI_KEY"),
 		   *nth = getenv("FI_NTH");
 	const char *error = getenv("FI_HOW"), *frames = getenv("FI_FRAMES");
+	const char *function = getenv("FI_ONLY");
 	bool is_negative;
 
 	if (frames && *frames >= '0' && *frames <= '0' + OWN_MAX)
 		own_max = (size_t)(*frames - '0');
 	knows_callers = getenv("FI_CALLERS");
+	for (size_t i = 0; function && i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (strcmp(rows[i]->name, function) == 0)
+			only = rows[i];
 	if (!program || !key || !error || strcmp(program, program_invocation_short_name) != 0)
 		return;
 	wanted = number_of(&key, 16);
@@ -384,6 +394,12 @@ static void plan_read(void)
 	how_errno = (int)number_of(&error, 10);
 	if (is_negative)
 		how_errno = -how_errno;
+}
+
+/* No calls are sites any more, and none fails. */
+static void main_end(void)
+{
+	atomic_store(&is_over, true);
 }
 
 __attribute__((constructor)) static void begin(void)
@@ -491,6 +507,18 @@ static bool is_stream(int fd)
 	       type == SOCK_STREAM;
 }
 
+/* Who is told that the other side has gone finds nothing there any more. */
+static void connection_end(int fd)
+{
+	uint8_t bytes[4096];
+
+	if (how_errno != EPIPE && how_errno != ECONNRESET)
+		return;
+	(void)syscall(SYS_shutdown, fd, SHUT_RDWR);
+	while (syscall(SYS_recvfrom, fd, bytes, sizeof(bytes), MSG_DONTWAIT, NULL, NULL) > 0)
+		;
+}
+
 static int64_t failing(enum kind kind)
 {
 	if (kind == IS_ERROR)
@@ -509,6 +537,9 @@ static void *fail(struct arguments *a, const struct row *row)
 	/* Eventfds' counters never block and are never full. */
 	if ((row == &fi_row_write || row == &fi_row_read) && a->dx <= SMALL_BYTES)
 		return row->real;
+	/* Nothing is allocated then. */
+	if (row == &fi_row_epoll_ctl && (int)a->si == EPOLL_CTL_DEL)
+		return row->real;
 	if (how == 's') {
 		if (!is_stream((int)a->di))
 			return row->real;
@@ -517,6 +548,7 @@ static void *fail(struct arguments *a, const struct row *row)
 		return row->real;
 	}
 	atomic_fetch_add(&map->fired, 1);
+	connection_end((int)a->di);
 	if (how == 'a') {
 		later = (struct failed){ .result = failing(row->kind), .back = a->back };
 		later_errno = how_errno;
@@ -550,7 +582,7 @@ HIDDEN void *fi_hit(struct arguments *a, struct row *row)
 	uint64_t key;
 	void *to;
 
-	if (is_inside || !map)
+	if (is_inside || !map || atomic_load(&is_over) || (only && row != only))
 		return real_of(row);
 	is_inside = true;
 	key = describe(a, row, &site);

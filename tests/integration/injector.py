@@ -44,7 +44,8 @@ KINDS = {
     "connect": (("connect",), ("ECONNREFUSED",)),
     "name": (("getaddrinfo",), (EAI_AGAIN,)),
     "socket": (("bind", "listen", "shutdown", "getsockopt", "setsockopt"), ("ENOBUFS",)),
-    "poll": (("poll", "__poll_chk", "epoll_ctl", "epoll_wait"), ("ENOMEM", "EINTR")),
+    "poll": (("poll", "__poll_chk", "epoll_wait"), ("ENOMEM", "EINTR")),
+    "interest": (("epoll_ctl",), ("ENOMEM",)),  # in what is removed nothing can fail: injector.c
     "mount": (("mount", "umount2", "fsconfig", "move_mount", "mount_setattr"), ("EPERM",)),
     "directory": (("mkdir", "mkdirat", "mkdtemp", "mkfifo", "mknodat", "symlinkat", "linkat", "rename",
                    "renameat"), ("ENOSPC",)),
@@ -80,7 +81,8 @@ class Site:
 
 
 class Injector:
-    def __init__(self, folder, programs):
+    def __init__(self, folder, programs, names=PROGRAMS):
+        self.names = names
         self.library = os.path.join(folder, "injector.so")
         self.prefix = os.path.join(folder, "sites")
         self.programs = programs
@@ -89,7 +91,7 @@ class Injector:
 
     def environment(self, site=None, how=None, nth=1):
         """What a launcher is started with, so that it counts, and fails at that site."""
-        for program in PROGRAMS:
+        for program in self.names:
             if os.path.exists(self.file(program)):
                 os.unlink(self.file(program))
         env = {"LD_PRELOAD": self.library, "FI_MAP": self.prefix, "FI_FRAMES": os.environ.get("TL_FRAMES", "2"),
@@ -125,7 +127,7 @@ class Injector:
 
     def name_sites(self, sites):
         """Into `path`: the program's functions that lead to the call, the nearest first."""
-        for program in PROGRAMS:
+        for program in self.names:
             own = [s for s in sites if s.program == program]
             addresses = sorted({a for s in own for a in s.own})
             said = parts.run("addr2line", "-f", "-i", "-a", "-e", os.path.join(self.programs, program),

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
 
 import launch_case
@@ -19,6 +20,11 @@ O_CLOEXEC = 0o2000000
 # What a try may end with; anything else, "done" above all, is a way out.
 REFUSED = {"ENOSYS", "EPERM", "EACCES", "EROFS", "ENOENT", "ENXIO", "ENODEV", "ESRCH"}
 TRIES = 18
+# What an attempt upon another process may end with: it isn't there, or it isn't to be had.
+NOBODY = {"ESRCH", "ENOENT", "EPERM", "EACCES", "EBADF", "EINVAL", "ENOTTY"}
+ATTEMPTS = {"pidfd_open", "pidfd_getfd", "kill", "process_vm_readv", "process_vm_writev", "mem", "root/etc/shadow", "fd/0",
+            "environ", "ptrace"}
+AT_PEER = {"peer_getfd-0", "peer_signal-0", "peer_network-0"}
 
 
 def sockets_of(pid):
@@ -166,6 +172,19 @@ class Confined(launch_case.LaunchCase):
                     self.assertEqual(bool(is_writable), stat.S_ISSOCK(info.st_mode), os.path.join(where, name))
 
 
+class Numbers:
+    """Tells a workload which processes there are, once."""
+
+    def __init__(self):
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.server.settimeout(60)
+        self.port = self.server.getsockname()[1]
+
+    def tell(self, pids):
+        with self.server, self.server.accept()[0] as connection:
+            connection.sendall(" ".join(map(str, pids)).encode())
+
+
 class Capable(launch_case.LaunchCase):
     """With capabilities that its author's label allows to add; CAP_SYS_ADMIN would be all of the machine."""
     images = ("test/wide:1",)
@@ -182,6 +201,29 @@ class Capable(launch_case.LaunchCase):
         self.assertEqual((said.pop("privileges"), said.pop("processes")), ("1", "1"))
         self.assertEqual(len(said), TRIES, said)
         self.assertEqual({name: end for name, end in said.items() if end not in REFUSED}, {})
+
+    def test_s43_a_workload_gets_into_no_process_of_the_machine(self):
+        """ptrace(2) and all else that a debugger uses, upon the launcher, containerd, its shim and this test: with
+        their real numbers, and by what the token socket tells of the launcher. Without a capability beyond the
+        usual, with those of the launcher itself, and with the one for debuggers: with that a kernel of 6.5 or later
+        gives it the launcher's descriptors, by the token socket (docs/THREAT_MODEL.md, known limits)."""
+        for added in ([], ["CAP_NET_ADMIN", "CAP_IPC_LOCK"], ["CAP_SYS_PTRACE"]):
+            numbers = Numbers()
+            launch = self.world.launch_start(self.world.attributes(
+                "test/wide:1", cmd='["attack=%d", "sleep=1", "exit=0"]' % numbers.port,
+                container_log_redirect="true", **({"added_capabilities": json.dumps(added)} if added else {})))
+            launch.wait_for("hello: I hold an attestation token")
+            pids = [launch.child.pid, os.getpid(), *self.world.containerd.pids()]
+            numbers.tell(pids)
+            launch.wait()
+            self.assert_end(launch, 0, "success")
+            said = dict(re.findall(r"hello: attack (\S+): (.*)$", launch.console, re.M))
+            with self.subTest(added=added):
+                self.assertEqual((said.pop("peer"), said.pop("ends")), ("0", "done"))
+                self.assertEqual(set(said), {"%s-%d" % (what, pid) for what in ATTEMPTS for pid in pids} | AT_PEER)
+                known = {"peer_getfd-0", "peer_network-0"} if "CAP_SYS_PTRACE" in added else set()
+                self.assertEqual({name: end for name, end in said.items() if end not in NOBODY and name not in known},
+                                 {})
 
 
 class Kernels(launch_case.LaunchCase):

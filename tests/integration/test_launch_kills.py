@@ -104,6 +104,7 @@ class Kills(launch_case.LaunchCase):
 
     def setUp(self):
         super().setUp()
+        self.world.is_one_machine = True  # what a launcher leaves in its folders, the next one finds
         self.victims = Victims(self.world)
         self.dice = random.Random(self.seed)
         self.image = self.world.images.inspect("demo/hello:1")
@@ -114,15 +115,15 @@ class Kills(launch_case.LaunchCase):
         for name in ctr("images", "list", "-q").split():
             ctr("images", "remove", "--sync", name)
 
-    def is_wholly_measured(self, attributes):
-        return self.world.tpm.pcr(13) == measured.register(measured.events(attributes, self.image))
+    def measured(self, attributes):
+        return measured.register(measured.events(attributes, self.image))
 
     def undisturbed(self):
         """A launch without any help before it: all of it is as it should be."""
         attributes = self.world.attributes(cmd='["exit=0"]')
         launch = self.world.launch(attributes, timeout_s=ENDS_WITHIN_S)
         self.assert_end(launch, 0, "success")
-        self.assertTrue(self.is_wholly_measured(attributes))
+        self.assertEqual(self.world.tpm.pcr(13), self.measured(attributes))
         return launch
 
     def hit(self, launch, name, after_s):
@@ -177,7 +178,7 @@ class Kills(launch_case.LaunchCase):
         if report["result"] != "success":
             self.assertRegex(report.get("code", ""), r"^TL\d{4}$")
         if launch.workload_lines and name != "tpm":
-            self.assertTrue(self.is_wholly_measured(attributes), launch.stderr)
+            self.assertEqual(self.world.tpm.pcr(13), self.measured(attributes), launch.stderr)
         return "%s %s" % (report["result"], report.get("code", ""))
 
     def test_the_next_launch_needs_no_help(self):
@@ -186,8 +187,12 @@ class Kills(launch_case.LaunchCase):
         self.dice.shuffle(order)
         for number, name in enumerate(order):
             with self.subTest(number=number, victim=name, seed=self.seed):
-                self.disturbed(name, usual_s)
-                self.undisturbed()
+                try:
+                    self.disturbed(name, usual_s)
+                    self.undisturbed()
+                except Exception as fault:
+                    self.note("%s", fault)  # at once: the rest takes an hour
+                    raise
         for (name, stage, said), n in sorted(self.outcomes.items()):
             self.note("%-10s killed after stage %-9s %4d times: %s", name, stage, n, said)
         self.note("%d launches, %d of them hit; usually %.0f ms", 3 + 2 * len(order),

@@ -338,7 +338,7 @@ class RefusesChallenges(Case):
         name, nonce = World.rs.challenge()
         old = World.tpm.evidence(nonce)
         self.accepted(World.rs.verify(name, old))
-        self.refused(World.rs.verify(name, old), USED, status=400)
+        self.refused(World.rs.verify(name, old), USED, status=409)
         name, _ = World.rs.challenge()
         self.refused(World.rs.verify(name, old), NONCE)
 
@@ -347,8 +347,8 @@ class RefusesChallenges(Case):
         name, nonce = World.es.challenge(headers)
         time.sleep(5.1)
         error = self.refused(World.es.verify(name, World.paper.evidence(nonce), headers=headers),
-                             EXPIRED, status=400)
-        self.assertEqual(error["status"], "FAILED_PRECONDITION")
+                             EXPIRED, status=409)
+        self.assertEqual(error["status"], "ABORTED")
 
     def test_forged_challenge(self):
         name, nonce = World.rs.challenge()
@@ -357,10 +357,10 @@ class RefusesChallenges(Case):
         raw = b64url(text)
         for at in (0, 1, 8, 9, 24, 25, len(raw) - 1):  # version, expiry, random, MAC
             forged = base64.urlsafe_b64encode(ev.flip(raw, at)).rstrip(b"=").decode()
-            self.refused(World.rs.verify(head + "/" + forged, evidence), FORGED)
-        self.refused(World.rs.verify(head + "/" + text[:-4], evidence), FORGED)
+            self.refused(World.rs.verify(head + "/" + forged, evidence), FORGED, status=409)
+        self.refused(World.rs.verify(head + "/" + text[:-4], evidence), FORGED, status=409)
         elsewhere = name.replace("demo-project", "other-project")
-        self.refused(World.rs.verify(elsewhere, evidence), FORGED)
+        self.refused(World.rs.verify(elsewhere, evidence), FORGED, status=409)
         self.accepted(World.rs.verify(name, evidence))
 
     def test_body_for_another_challenge(self):
@@ -391,6 +391,20 @@ class RefusesKeys(Case):
         evidence = World.tpm.evidence(nonce)
         evidence.chain = []
         self.refused(World.rs.verify(name, evidence), AK_CHAIN)
+
+    def test_certificates_between_may_be_the_verifiers_own(self):
+        """Then the request needs none; and they are no roots."""
+        def reply(name, *options):
+            daemon = Daemon(name, [path("ecc.key")], [*options, "--ak-intermediates", path("tpm", "ak-chain.pem")])
+            try:
+                challenge, nonce = daemon.challenge()
+                evidence = World.tpm.evidence(nonce)
+                evidence.chain = []
+                return daemon.verify(challenge, evidence)
+            finally:
+                self.assertEqual(daemon.stop(), 0)
+        self.assertEqual(reply("between", "--ak-roots", "WORLD=" + path("tpm", "ak-root.pem"))[0], 200)
+        self.refused(reply("between-alone"), AK_CHAIN)
 
     def test_quote_by_another_key_of_the_same_tpm(self):
         World.tpm.create_key("other.ctx", "o")
@@ -802,7 +816,7 @@ class StartsAndEnds(Case):
     def test_options_and_files_that_cannot_be_used(self):
         junk = ev.secret(path("junk"), "junk\n")
         for changes in ({"token-key": junk}, {"token-key": path("ak-ed.key")},
-                        {"ak-roots": "A=" + junk}, {"ak-roots": "A B=" + World.ca.pem},
+                        {"ak-roots": "A=" + junk}, {"ak-roots": "A B=" + World.ca.pem}, {"ak-intermediates": junk},
                         {"tls-key": path("ecc.key")}, {"challenge-key": junk}, {"callers": junk},
                         {"identity-jwks": junk, "identity-issuer": "x"}):
             ev.make_key(path("ak-ed.key"), "-algorithm", "ED25519")
@@ -813,14 +827,15 @@ class StartsAndEnds(Case):
                         {"token-ttl-s": "1h"}, {"listen": "localhost:1"}, {"listen": "1"},
                         {"identity-jwks": path("issuer.jwks")}, {"log-level": "loud"}):
             self.start_fails("TL0003", **changes)
-        self.start_fails("TL0004", **{"token-key": path("no-such-file")})
+        for name in ("token-key", "ak-intermediates"):
+            self.start_fails("TL0004", **{name: path("no-such-file")})
         self.start_fails(SERVER, listen="127.0.0.1:%d" % World.rs.port)
 
     def test_the_log_names_decisions_and_no_secret(self):
         name, nonce = World.rs.challenge()
         reply = World.rs.verify(name, World.paper.evidence(nonce))
         self.accepted(reply)
-        self.refused(World.rs.verify(name, World.paper.evidence(nonce)), USED, status=400)
+        self.refused(World.rs.verify(name, World.paper.evidence(nonce)), USED, status=409)
         log = ev.read(World.rs.log).decode()
         self.assertRegex(log, "verifier.decided.*verdict=accepted codes='' hwmodel='PAPER' "
                               "instance='demo-vm' image='sha256:(ab){32}'")

@@ -14,6 +14,7 @@ import unittest
 
 import verifier as v
 import verifier_evidence as ev
+import verifier_image as image
 import verifier_signatures
 import tdx_paper as tdx
 
@@ -48,6 +49,17 @@ class Case(v.Case):
         if change:
             change(evidence)
         return daemon.call("POST", "/v1/%s:verifyConfidentialSpace" % name, json.dumps(evidence.body(name)))
+
+    def both(self, change=None, launch=None, daemon=None, secure=True, boot=None):
+        """:verifyAttestation with a TPM's quotes beside; `boot` is what the TPM says of it, `secure` what the TD says."""
+        daemon = daemon or World.daemon
+        name, nonce = daemon.challenge()
+        td = tdx.Evidence(World.platform, nonce, events=tdx.boot(secure), launch=launch)
+        paper = World.paper.evidence(nonce, boot=boot)
+        if change:
+            change(paper)
+        return daemon.call("POST", "/v1/%s:verifyAttestation" % name, json.dumps(
+            {"challenge": name, "tdCcel": td.td_ccel(), "tpmAttestation": paper.tpm_attestation()}))
 
     def good(self, reply, daemon=None):
         return self.accepted(reply, daemon=daemon or World.daemon)
@@ -104,16 +116,6 @@ class Accepts(Case):
         self.assertEqual(claims["hwmodel"], "INTEL_TDX")
         self.assertNotIn("gce", claims["submods"])
 
-    def both(self, change=None, launch=None):
-        """:verifyAttestation with a TPM's quotes beside."""
-        name, nonce = World.daemon.challenge()
-        td = tdx.Evidence(World.platform, nonce, launch=launch)
-        paper = World.paper.evidence(nonce)
-        if change:
-            change(paper)
-        return World.daemon.call("POST", "/v1/%s:verifyAttestation" % name, json.dumps(
-            {"challenge": name, "tdCcel": td.td_ccel(), "tpmAttestation": paper.tpm_attestation()}))
-
     def test_a_tpm_beside_is_judged_too(self):
         claims = self.accepted(self.both(), "oidcClaimsToken", World.daemon)
         self.assertIs(claims["submods"]["tdx"]["ak_quoted"], True)
@@ -124,6 +126,12 @@ class Accepts(Case):
         other = [(5, b"OTHER=1") if e == (5, b"PATH=/bin") else e for e in ev.GOOD_EVENTS]
         self.refused(self.both(launch=other), LAUNCH_EVENTS)
         self.refused(self.both(launch=[(0, b"x")] + ev.GOOD_EVENTS[1:]), LAUNCH_EVENTS)
+
+    def test_secure_boot_is_claimed_if_tpm_and_td_say_so(self):
+        for td in (True, False):
+            for tpm in (True, False):
+                claims = self.accepted(self.both(secure=td, boot=ev.good_boot(secure=tpm)), "oidcClaimsToken", World.daemon)
+                self.assertIs(claims["secboot"], td and tpm, (td, tpm))
 
     def test_the_tpm_may_be_nothing_but_an_identity(self):
         name, nonce = World.daemon.challenge()
@@ -476,6 +484,35 @@ class References(Case):
             self.assertIn(word, body["error"]["message"])
             self.assertEqual(details[0]["metadata"]["expected"], "5a" * 48)
             self.assertEqual(details[0]["metadata"]["found"], self.entry()[name])
+
+    def joined(self, **entries):
+        """A verifier with recorded images, of which those with entries have them for TDs."""
+        options = []
+        for name in ("production", "debug"):
+            document = image.reference(name)
+            if name in entries:
+                document["tdx"] = entries[name]
+            options += ["--reference", ev.write(os.path.join(tempfile.mkdtemp(dir=v.World.dir), "m.json"), json.dumps(document))]
+        return self.daemon(extra=options)
+
+    def test_tpm_and_td_must_have_booted_the_same_image(self):
+        daemon = self.joined(production=[self.entry()])
+        claims = self.accepted(self.both(daemon=daemon, boot=image.boot("production")), "oidcClaimsToken", daemon)
+        self.assertEqual((claims["submods"]["teelaunch_image"]["version"], claims["dbgstat"]), ("production", "disabled-since-boot"))
+        self.assertIs(claims["submods"]["tdx"]["ak_quoted"], True)
+        body = self.refused(self.both(daemon=daemon, boot=image.boot("debug")), IMAGE)
+        self.assertIn("the TD booted image 'boot-test production', the TPM says 'boot-test debug'", body["message"])
+        daemon = self.joined(debug=[self.entry()])
+        claims = self.accepted(self.both(daemon=daemon, boot=image.boot("debug")), "oidcClaimsToken", daemon)
+        self.assertEqual((claims["submods"]["teelaunch_image"]["version"], claims["dbgstat"]), ("debug", "enabled"))
+        body = self.refused(self.both(daemon=daemon, boot=image.boot("production")), IMAGE)
+        self.assertIn("the TD booted image 'boot-test debug', the TPM says 'boot-test production'", body["message"])
+
+    def test_neither_tpm_nor_td_alone_makes_an_image_known(self):
+        daemon = self.joined(production=[self.entry(rtmr2="5a" * 48)])
+        self.refused(self.both(daemon=daemon, boot=image.boot("production")), IMAGE)
+        daemon = self.joined(production=[self.entry()])
+        self.refused(self.both(daemon=daemon, boot=image.boot("other-kernel")), image.IMAGE)
 
     def test_references_without_a_td_fit_none(self):
         path, _ = self.reference(None)

@@ -275,6 +275,12 @@ def tell(result, is_short):
     return all(s["is_flat"] for s in result["series"].values())
 
 
+def programs_of(virtual):
+    build = os.path.dirname(os.path.dirname(os.path.abspath(virtual)))
+    found = re.search(r"^TL_BIN_DIR:\w+=(.+)$", parts.read(os.path.join(build, "CMakeCache.txt")), re.M)
+    return found[1] if found else os.path.join(build, "bin")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--virtual", required=True, help="the launcher with the virtual clock")
@@ -284,6 +290,8 @@ def main():
     p.add_argument("--share", type=float, default=1.0)
     p.add_argument("--minutes", type=float)
     a = p.parse_args()
+    # The build of that launcher; the newest one, as elsewhere, may be one with sanitizers, which keep what is freed.
+    os.environ.setdefault("TL_PROGRAMS", programs_of(a.virtual))
     os.makedirs(a.out, exist_ok=True)
     is_good = True
     try:

@@ -17,8 +17,10 @@
  *   eat=M      take that many MiB of memory, and touch them
  *   reach      try what a workload must not be able to do, and print what came of each
  *   fds        print the descriptors that it was born with
- *   listen=P,P answer every TCP connection to those ports with a line, until SIGTERM
- * Without exit=N the code is that of the variable HELLO_EXIT, else 0.
+ *   attack=PORT  ask that port of this machine which processes there are (it answers with their
+ * numbers, and hangs up), try to get into each, and print what came of it listen=P,P answer every
+ * TCP connection to those ports with a line, until SIGTERM Without exit=N the code is that of the
+ * variable HELLO_EXIT, else 0.
  */
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -31,6 +33,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -38,13 +41,16 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
-#define TOKEN_FILE      "/run/container_launcher/attestation_verifier_claims_token"
-#define TOKEN_MAX_BYTES (64 * 1024)
-#define TOKEN_SOCKET    "/run/container_launcher/teeserver.sock"
+#define TOKEN_FILE               "/run/container_launcher/attestation_verifier_claims_token"
+#define TOKEN_MAX_BYTES          (64 * 1024)
+#define SO_PEERPIDFD_            77     /* linux/asm-generic/socket.h, of Linux 6.5 */
+#define PIDFD_GET_NET_NAMESPACE_ 0xff04 /* linux/pidfd.h, of Linux 6.11 */
+#define TOKEN_SOCKET             "/run/container_launcher/teeserver.sock"
 
 extern char **environ;
 
@@ -371,18 +377,97 @@ static void ask(const char *what)
 	close(fd);
 }
 
-static void tell(unsigned port)
+static int connect_to(unsigned port)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET,
 				  .sin_port = htons((uint16_t)port),
 				  .sin_addr = { .s_addr = htonl(INADDR_LOOPBACK) } };
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static void tell(unsigned port)
+{
+	int fd = connect_to(port);
 	char heard;
 
-	if (fd < 0 || connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0 ||
-	    read(fd, &heard, 1) != 1)
+	if (fd < 0 || read(fd, &heard, 1) != 1)
 		perror("hello: tell");
 	close(fd);
+}
+
+static void attack_told(const char *what, pid_t pid, long r)
+{
+	printf("hello: attack %s-%d: %s\n", what, (int)pid,
+	       r < 0 ? strerrorname_np(errno) : "done");
+}
+
+/* As somebody would who had the workload and wants the launcher. Nothing of it does harm. */
+static void attack_process(pid_t pid)
+{
+	static const char *const files[] = { "mem", "root/etc/shadow", "fd/0", "environ" };
+	char path[64], byte = 0;
+	struct iovec here = { &byte, 1 }, there = { NULL, 1 }; /* EFAULT, if it may */
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	attack_told("pidfd_open", pid, pidfd);
+	attack_told("pidfd_getfd", pid, syscall(SYS_pidfd_getfd, pidfd, 0, 0));
+	if (pidfd >= 0)
+		close(pidfd);
+	attack_told("kill", pid, kill(pid, 0));
+	attack_told("process_vm_readv", pid, process_vm_readv(pid, &here, 1, &there, 1, 0));
+	attack_told("process_vm_writev", pid, process_vm_writev(pid, &here, 1, &there, 1, 0));
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		int fd;
+
+		snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, files[i]);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		attack_told(files[i], pid, fd);
+		close(fd);
+	}
+	/* The last: it stays traced until this program ends. */
+	attack_told("ptrace", pid, ptrace(PTRACE_SEIZE, pid, NULL, NULL));
+}
+
+/* Who serves the token socket: by a number, and, from Linux 6.5 on, by a descriptor, which names a
+ * process whatever the namespace. */
+static void attack_peer(void)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX, .sun_path = TOKEN_SOCKET };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), pidfd = -1;
+	struct ucred peer = { .pid = -1 };
+	socklen_t n = sizeof(peer);
+
+	if (fd < 0 || connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
+		perror("hello: attack");
+	printf("hello: attack peer: %d\n", (int)peer.pid);
+	n = sizeof(pidfd);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD_, &pidfd, &n) < 0)
+		pidfd = -1;
+	attack_told("peer_getfd", 0, syscall(SYS_pidfd_getfd, pidfd, 0, 0));
+	attack_told("peer_signal", 0, syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0));
+	attack_told("peer_network", 0, ioctl(pidfd, PIDFD_GET_NET_NAMESPACE_, 0));
+	close(pidfd);
+	close(fd);
+}
+
+static void attack(unsigned port)
+{
+	int fd = connect_to(port), pid;
+	FILE *answer = fd < 0 ? NULL : fdopen(fd, "re");
+
+	while (answer && fscanf(answer, "%d", &pid) == 1)
+		attack_process(pid);
+	attack_peer();
+	if (answer)
+		fclose(answer);
+	printf("hello: attack ends: done\n");
 }
 
 static void flood(unsigned bytes)
@@ -436,6 +521,8 @@ static bool act(const char *what, int *code)
 		reach();
 	} else if (strcmp(what, "fds") == 0) {
 		show_descriptors();
+	} else if (has_prefix(what, "attack=", &rest)) {
+		attack(number_of(rest));
 	} else if (has_prefix(what, "eat=", &rest)) {
 		eat(number_of(rest));
 	} else if (has_prefix(what, "listen=", &rest)) {

@@ -14,6 +14,7 @@ from valve import FRAME_HEAD, HEADERS, PREFACE, exactly, listen_on
 DATA, SETTINGS = 0, 4
 END_STREAM, END_HEADERS, PADDED, PRIORITY = 0x1, 0x4, 0x8, 0x20
 ACK = 0x1
+TALKS = ("/containerd.services.content.v1.Content/Write",)  # calls in which both sides send in turns
 PATH_NAMES = (4, 5)  # RFC 7541, appendix A: ":path"
 # RFC 7541, appendix B: the code is canonical, so the lengths say all; what paths of calls are made of.
 LENGTHS = {5: "012aceiost", 6: " %-./3456789=A_bdfghlmnpru", 7: ":BCDEFGHIJKLMNOPQRSTUVWYjkqvwxyz"}
@@ -88,10 +89,12 @@ def literal(name, value):
     return b"\0" + b"".join(bytes([len(t)]) + t.encode() for t in (name, value))
 
 
-def refusal(stream, status):
-    """The answer of a server that has nothing to say but a status: ":status: 200", and what gRPC wants."""
-    block = b"\x88" + literal("content-type", "application/grpc") + literal("grpc-status", str(status)) + \
-        literal("grpc-message", "injected")
+def refusal(stream, status, is_begun=False):
+    """The answer of a server that has nothing to say but a status: ":status: 200", and what gRPC wants. If it
+    has said something, the end of that."""
+    block = literal("grpc-status", str(status)) + literal("grpc-message", "injected")
+    if not is_begun:
+        block = b"\x88" + literal("content-type", "application/grpc") + block
     return frame(HEADERS, END_STREAM | END_HEADERS, stream, block)
 
 
@@ -150,7 +153,7 @@ class RpcProxy:
         with socket.socket(socket.AF_UNIX) as server:
             server.connect(self.target)
             server.sendall(begin)
-            back = threading.Thread(target=self.to_client, args=(server, client, harm), daemon=True)
+            back = threading.Thread(target=self.to_client, args=(server, client, path, harm), daemon=True)
             back.start()
             with contextlib.suppress(OSError):
                 while data := stream.read1(1 << 16):
@@ -160,15 +163,17 @@ class RpcProxy:
             back.join()
 
     @staticmethod
-    def to_client(server, client, harm):
-        """With harm the end of the call is another one; what came before it is kept back."""
+    def to_client(server, client, path, harm):
+        """With harm the end of the call is another one; what came before it is kept back, unless the client
+        has to hear of it to say the rest."""
         stream = server.makefile("rb")
         with contextlib.suppress(OSError):
             while True:
                 kind, flags, number_of_stream, data = read_frame(stream)
-                if not harm or kind not in (HEADERS, DATA):
+                is_end = flags & END_STREAM
+                if not harm or kind not in (HEADERS, DATA) or path in TALKS and not is_end:
                     client.sendall(data)
-                elif flags & END_STREAM:
-                    client.sendall(refusal(number_of_stream, harm[0]))
+                elif is_end:
+                    client.sendall(refusal(number_of_stream, harm[0], path in TALKS))
         with contextlib.suppress(OSError):
             client.shutdown(socket.SHUT_WR)

@@ -116,10 +116,12 @@ class Launch:
         self.folder = folder
         self.console_file = os.path.join(folder, "console")
         self.stderr_file = os.path.join(folder, "stderr")
-        self.shared = os.path.join(folder, "shared")
-        self.state = os.path.join(folder, "state")
-        os.makedirs(self.shared)
-        os.makedirs(self.state)
+        machine = world.path("machine") if world.is_one_machine else folder
+        self.shared = os.path.join(machine, "shared")
+        self.state = os.path.join(machine, "state")
+        os.makedirs(folder)
+        os.makedirs(self.shared, exist_ok=world.is_one_machine)
+        os.makedirs(self.state, exist_ok=world.is_one_machine)
         parts.write(self.console_file, "")
         self.command = [*before, os.path.join(world.programs, "teelaunchd"), "run",
                         "--console", self.console_file, "--shared-dir", self.shared,
@@ -210,6 +212,7 @@ class Launch:
         for folder, keep in ((self.shared, ()), (self.state, ("report.json",))):
             for path, folders, files in os.walk(folder):
                 found += ["file " + os.path.join(path, f) for f in files if f not in keep]
+                found += ["folder " + os.path.join(path, f) for f in folders]
         found += ["mount " + m for m in mounts_below(self.folder)]
         found += ["process %d of its session" % p for p in session_members(self.child.pid)]
         return found + self.world.strange_namespaces()
@@ -257,6 +260,7 @@ class World:
         self.verifier = Verifier(self.path("verifier"), self.programs, with_parent)
         self.started = []
         self.launches = 0
+        self.is_one_machine = False  # launches share their folders, as they do in a machine
         self.is_fresh_boot = False
         self.boot_options = None
         self.netns = set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set()

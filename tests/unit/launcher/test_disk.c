@@ -439,7 +439,9 @@ static void lines_of_the_kernel_are_judged(void **state)
 		{ "6,12,99,-;EXT4-fs (dm-1): mounted filesystem without journal.\n",
 		  KERNEL_LOG_FINE },
 		/* user space says it: facility 1 */
-		{ "11,12,99,-;INTEGRITY AEAD ERROR, sector 8\n", KERNEL_LOG_FINE },
+		{ "11,12,99,-;device-mapper: crypt: dm-0: INTEGRITY AEAD ERROR, sector 8\n",
+		  KERNEL_LOG_FINE },
+		{ "11,12,99,-;I/O error, dev vda, sector 2048\n", KERNEL_LOG_FINE },
 		{ "6,12,99,c;\n", KERNEL_LOG_FINE },
 		{ "", -EINVAL },
 		{ "3,12\n", -EINVAL },

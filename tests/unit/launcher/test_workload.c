@@ -323,6 +323,38 @@ static void output_that_never_ends_is_cut_at_the_deadline(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
+/* Of a launcher that was killed. */
+static void pipes_of_an_earlier_launch_are_removed(void **state)
+{
+	char dir[] = "/tmp/tl-output-XXXXXX";
+	struct stat st;
+	int fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(mkdirat(fd, "output-abcdef", 0700), 0);
+	assert_int_equal(mkfifoat(fd, "output-abcdef/stdout", 0600), 0);
+	assert_int_equal(mkdirat(fd, "output-ghijkl", 0700), 0);
+	/* What isn't made here. */
+	assert_int_equal(mkdirat(fd, "output-of-last-week", 0700), 0);
+	assert_int_equal(mkfifoat(fd, "output-of-last-week/stdout", 0600), 0);
+	assert_int_equal(mkdirat(fd, "output-mnopqr", 0700), 0);
+	assert_int_equal(mknodat(fd, "output-mnopqr/stdout", S_IFREG | 0600, 0), 0);
+	assert_int_equal(symlinkat("output-of-last-week", fd, "output-stuvwx"), 0);
+	output_remove_earlier(dir);
+	output_remove_earlier("/nowhere");
+	assert_int_equal(fstatat(fd, "output-abcdef", &st, 0), -1);
+	assert_int_equal(fstatat(fd, "output-ghijkl", &st, 0), -1);
+	assert_int_equal(unlinkat(fd, "output-stuvwx", 0), 0);
+	assert_int_equal(unlinkat(fd, "output-of-last-week/stdout", 0), 0);
+	assert_int_equal(unlinkat(fd, "output-of-last-week", AT_REMOVEDIR), 0);
+	assert_int_equal(unlinkat(fd, "output-mnopqr/stdout", 0), 0);
+	assert_int_equal(unlinkat(fd, "output-mnopqr", AT_REMOVEDIR), 0);
+	assert_int_equal(rmdir(dir), 0);
+	close(fd);
+}
+
 static void pipes_that_cannot_be_made_leave_nothing(void **state)
 {
 	struct output_config config = {
@@ -405,6 +437,7 @@ int main(void)
 		cmocka_unit_test(output_is_relayed_to_its_end_and_the_pipes_go),
 		cmocka_unit_test(lines_of_workload_and_log_do_not_tear_one_another),
 		cmocka_unit_test(output_that_never_ends_is_cut_at_the_deadline),
+		cmocka_unit_test(pipes_of_an_earlier_launch_are_removed),
 		cmocka_unit_test(pipes_that_cannot_be_made_leave_nothing),
 		cmocka_unit_test(a_file_system_that_is_not_understood_is_no_user),
 		cmocka_unit_test(links_stay_in_the_image_and_only_files_are_read),

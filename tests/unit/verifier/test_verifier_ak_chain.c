@@ -71,16 +71,26 @@ static void to_der(X509 *x, struct tl_buf *ret)
 	OPENSSL_free(der);
 }
 
-static void anchor_add(struct ak_anchors *a, const char *name, X509 *x)
+static char *to_pem(X509 *const *certs, size_t n)
 {
 	BIO *bio = BIO_new(BIO_s_mem());
-	char *pem;
-	long n;
+	char *text, *pem;
+	long len;
 
-	assert_int_equal(PEM_write_bio_X509(bio, x), 1);
-	n = BIO_get_mem_data(bio, &pem);
-	assert_int_equal(ak_anchors_add(a, name, pem, (size_t)n, NULL), 0);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(PEM_write_bio_X509(bio, certs[i]), 1);
+	len = BIO_get_mem_data(bio, &text);
+	pem = strndup(text, (size_t)len);
+	assert_non_null(pem);
 	BIO_free(bio);
+	return pem;
+}
+
+static void anchor_add(struct ak_anchors *a, const char *name, X509 *x)
+{
+	auto_free char *pem = to_pem(&x, 1);
+
+	assert_int_equal(ak_anchors_add(a, name, pem, strlen(pem), NULL), 0);
 }
 
 static int setup(void **state)
@@ -212,6 +222,70 @@ static void root_sets_that_cannot_be_used_are_refused(void **state)
 	assert_int_equal(ak_anchors_count(a), 0);
 }
 
+static int verify_without_chain(const struct chain *c, const struct ak_anchors *a,
+				struct tl_error *err)
+{
+	auto_ak_identity struct ak_identity id = { 0 };
+	int r = ak_chain_verify(a, &c->ak_der, NULL, 0, ISSUED_AT, &id, err);
+
+	if (r == 0)
+		assert_string_equal(id.anchor, "ROOT");
+	return r;
+}
+
+static void an_intermediate_of_the_options_joins_the_ak_to_its_root(void **state)
+{
+	struct chain *c = *state;
+	auto_ak_anchors struct ak_anchors *a = ak_anchors_new();
+	X509 *const certs[] = { c->ak, c->middle };
+	auto_free char *pem = to_pem(certs, 2);
+	struct tl_error err = { 0 };
+
+	anchor_add(a, "ROOT", c->root);
+	assert_int_equal(verify_without_chain(c, a, &err), -EACCES);
+	assert_int_equal(err.code, TL_E_VERIFY_AK_CHAIN);
+	assert_int_equal(ak_anchors_add_intermediates(a, pem, strlen(pem), NULL), 0);
+	assert_int_equal(verify_without_chain(c, a, &err), 0);
+	assert_int_equal(ak_anchors_count(a), 1);
+	/* Again: a path is searched, and doubled certificates are no fault. */
+	assert_int_equal(ak_anchors_add_intermediates(a, pem, strlen(pem), NULL), 0);
+	assert_int_equal(verify_without_chain(c, a, &err), 0);
+}
+
+static void an_intermediate_of_the_options_vouches_for_nothing(void **state)
+{
+	struct chain *c = *state;
+	auto_ak_anchors struct ak_anchors *a = ak_anchors_new();
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *stranger = make(key, "stranger", NULL, 4, true);
+	X509 *const certs[] = { c->middle, c->root };
+	auto_free char *pem = to_pem(certs, 2);
+	struct tl_error err = { 0 };
+
+	assert_int_equal(ak_anchors_add_intermediates(a, pem, strlen(pem), NULL), 0);
+	assert_int_equal(ak_anchors_count(a), 0);
+	assert_int_equal(verify_without_chain(c, a, &err), -EACCES);
+	assert_int_equal(err.code, TL_E_VERIFY_AK_CHAIN);
+	anchor_add(a, "STRANGER", stranger);
+	assert_int_equal(verify_without_chain(c, a, &err), -EACCES);
+	assert_int_equal(err.code, TL_E_VERIFY_AK_CHAIN);
+	X509_free(stranger);
+	EVP_PKEY_free(key);
+}
+
+static void intermediates_that_cannot_be_read_are_refused(void **state)
+{
+	struct chain *c = *state;
+	auto_ak_anchors struct ak_anchors *a = ak_anchors_new();
+	auto_free char *pem = to_pem(&c->middle, 1);
+	struct tl_error err = { 0 };
+
+	assert_int_equal(ak_anchors_add_intermediates(a, "", 0, &err), -EINVAL);
+	assert_int_equal(err.code, TL_E_VERIFY_KEYS);
+	assert_int_equal(ak_anchors_add_intermediates(a, "junk", 4, NULL), -EINVAL);
+	assert_int_equal(ak_anchors_add_intermediates(a, pem, strlen(pem) - 40, NULL), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -220,6 +294,9 @@ int main(void)
 		cmocka_unit_test(an_intermediate_given_as_a_root_is_no_root),
 		cmocka_unit_test(every_cut_of_the_certificate_is_refused),
 		cmocka_unit_test(root_sets_that_cannot_be_used_are_refused),
+		cmocka_unit_test(an_intermediate_of_the_options_joins_the_ak_to_its_root),
+		cmocka_unit_test(an_intermediate_of_the_options_vouches_for_nothing),
+		cmocka_unit_test(intermediates_that_cannot_be_read_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -16,6 +16,8 @@
 
 #define LOG_MAX 65536
 
+static const uint16_t both[] = { TL_SHA1, TL_SHA256 };
+
 /* Little-endian writing, so that no line of the parser is needed to make its input. */
 static void put_le(struct tl_buf *b, uint32_t v, size_t n)
 {
@@ -60,8 +62,6 @@ static void put_event(struct tl_buf *b, uint32_t pcr, uint32_t type, const uint1
 	assert_int_equal(tl_buf_append(b, data, data_n), 0);
 }
 
-static const uint16_t both[] = { TL_SHA1, TL_SHA256 };
-
 static void put_good(struct tl_buf *b)
 {
 	put_header(b, both, 2);
@@ -71,14 +71,25 @@ static void put_good(struct tl_buf *b)
 	put_event(b, 0xffffffff, FIRMWARE_EV_NO_ACTION, both, 2, 0x33, "note", 4);
 }
 
-static void malformed(const struct tl_buf *b, size_t n)
+static void malformed_for(const struct tl_buf *b, size_t n, const char *why)
 {
 	struct firmware_log log = { .n = 77 };
 	struct tl_error err = { 0 };
 
 	assert_int_equal(firmware_log_parse(b->data, n, &log, &err), -EBADMSG);
 	assert_int_equal(err.code, TL_E_VERIFY_FIRMWARE_LOG);
+	assert_non_null(strstr(err.msg, why));
 	assert_int_equal(log.n, 77);
+}
+
+static void malformed(const struct tl_buf *b, size_t n)
+{
+	malformed_for(b, n, "");
+}
+
+static void put_locality(struct tl_buf *b, const char *text)
+{
+	put_event(b, 0, FIRMWARE_EV_NO_ACTION, both, 2, 0, text, 17);
 }
 
 static void events_replay_from_the_right_start(void **state)
@@ -187,23 +198,101 @@ static void registers_that_no_tpm_has_are_malformed(void **state)
 	malformed(&b, b.len_bytes);
 }
 
-static void the_locality_counts_once_and_only_at_the_start(void **state)
+static void the_locality_counts_once(void **state)
+{
+	static const char *const first[] = { "StartupLocality\0\0", "StartupLocality\0\3",
+					     "StartupLocality\0\4" };
+
+	(void)state;
+	for (size_t i = 0; i < TL_ARRAY_SIZE(first); i++) {
+		for (size_t k = 0; k < TL_ARRAY_SIZE(first); k++) {
+			auto_buf struct tl_buf b = { .max_bytes = LOG_MAX };
+
+			put_header(&b, both, 2);
+			put_locality(&b, first[i]);
+			put_locality(&b, first[k]);
+			malformed_for(&b, b.len_bytes, "doubled");
+		}
+	}
+}
+
+/* Behind an event that was extended, the start would be another than the one that was extended. */
+static void the_locality_counts_only_before_pcr_0_is_extended(void **state)
 {
 	auto_buf struct tl_buf b = { .max_bytes = LOG_MAX };
 
 	(void)state;
-	put_good(&b);
-	put_event(&b, 0, FIRMWARE_EV_NO_ACTION, both, 2, 0, "StartupLocality\0\0", 17);
-	malformed(&b, b.len_bytes);
-	tl_buf_reset(&b);
 	put_header(&b, both, 2);
-	put_event(&b, 0, FIRMWARE_EV_NO_ACTION, both, 2, 0, "StartupLocality\0\2", 17);
-	malformed(&b, b.len_bytes);
-	tl_buf_reset(&b);
+	put_event(&b, 0, 8, both, 2, 0x11, "version", 7);
+	put_locality(&b, "StartupLocality\0\3");
+	malformed_for(&b, b.len_bytes, "after PCR 0 was extended");
+}
+
+static void localities_that_no_tpm_starts_from_are_malformed(void **state)
+{
+	(void)state;
+	for (int locality = 0; locality < 256; locality++) {
+		auto_buf struct tl_buf b = { .max_bytes = LOG_MAX };
+		auto_firmware_log struct firmware_log log = { 0 };
+		char text[17] = "StartupLocality";
+
+		text[16] = (char)locality;
+		put_header(&b, both, 2);
+		put_locality(&b, text);
+		if (locality != 0 && locality != 3 && locality != 4) {
+			malformed_for(&b, b.len_bytes, "none of 0, 3 and 4");
+			continue;
+		}
+		assert_int_equal(firmware_log_parse(b.data, b.len_bytes, &log, NULL), 0);
+		assert_int_equal(log.startup_locality, locality);
+	}
+}
+
+/* What was extended into another register, or into none, leaves PCR 0 at its start. */
+static void the_locality_may_follow_what_pcr_0_does_not_have(void **state)
+{
+	auto_buf struct tl_buf b = { .max_bytes = LOG_MAX };
+	auto_firmware_log struct firmware_log log = { 0 };
+	struct pcr_values pcrs = { 0 };
+	char hex[65];
+
+	(void)state;
 	put_header(&b, both, 2);
-	put_event(&b, 0, FIRMWARE_EV_NO_ACTION, both, 2, 0, "StartupLocality\0\3", 17);
-	put_event(&b, 0, FIRMWARE_EV_NO_ACTION, both, 2, 0, "StartupLocality\0\4", 17);
-	malformed(&b, b.len_bytes);
+	put_event(&b, 7, 8, both, 2, 0x22, "x", 1);
+	put_event(&b, 0, FIRMWARE_EV_NO_ACTION, both, 2, 0, "note", 4);
+	put_locality(&b, "StartupLocality\0\4");
+	put_event(&b, 0, 8, both, 2, 0x11, "version", 7);
+	assert_int_equal(firmware_log_parse(b.data, b.len_bytes, &log, NULL), 0);
+	assert_int_equal(firmware_log_replay(&log, TL_SHA256, &pcrs), 0);
+	/* By Python: sha256(31 * b"\0" + b"\4" + 32 * b"\x11") */
+	tl_hex_encode(pcrs.value[0], 32, hex);
+	assert_string_equal(hex,
+			    "7ff4e207f5619b362c2baa1709160a7bf1b5e52e1e2665cac4ef6edfac3deef8");
+}
+
+static void what_only_resembles_the_locality_is_none(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t n;
+	} rows[] = {
+		{ "StartupLocality\0\3\0", 18 },
+		{ "StartupLocality\0", 16 },
+		{ "StartupLocalitY\0\3", 17 },
+		{ "StartupLocality \3", 17 },
+	};
+	auto_buf struct tl_buf b = { .max_bytes = LOG_MAX };
+	auto_firmware_log struct firmware_log log = { 0 };
+
+	(void)state;
+	put_header(&b, both, 2);
+	for (size_t i = 0; i < TL_ARRAY_SIZE(rows); i++)
+		put_event(&b, 0, FIRMWARE_EV_NO_ACTION, both, 2, 0, rows[i].text, rows[i].n);
+	/* Of a type that is extended it is an event as any other. */
+	put_event(&b, 0, 8, both, 2, 0, "StartupLocality\0\3", 17);
+	assert_int_equal(firmware_log_parse(b.data, b.len_bytes, &log, NULL), 0);
+	assert_int_equal(log.n, TL_ARRAY_SIZE(rows) + 1);
+	assert_int_equal(log.startup_locality, 0);
 }
 
 static void more_events_than_any_boot_has_are_refused(void **state)
@@ -225,7 +314,11 @@ int main(void)
 		cmocka_unit_test(headers_that_contradict_themselves_are_malformed),
 		cmocka_unit_test(events_with_missing_doubled_or_foreign_digests_are_malformed),
 		cmocka_unit_test(registers_that_no_tpm_has_are_malformed),
-		cmocka_unit_test(the_locality_counts_once_and_only_at_the_start),
+		cmocka_unit_test(the_locality_counts_once),
+		cmocka_unit_test(the_locality_counts_only_before_pcr_0_is_extended),
+		cmocka_unit_test(localities_that_no_tpm_starts_from_are_malformed),
+		cmocka_unit_test(the_locality_may_follow_what_pcr_0_does_not_have),
+		cmocka_unit_test(what_only_resembles_the_locality_is_none),
 		cmocka_unit_test(more_events_than_any_boot_has_are_refused),
 	};
 
