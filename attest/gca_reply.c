@@ -42,11 +42,14 @@ static json_t *reply_load(const void *body, size_t n)
 }
 
 /* google.rpc.Status in a JSON reply: {"error": {"code", "message", "status"}} */
-static void words_of(const void *body, size_t n, char *ret, size_t cap_bytes)
+static const char *member_of(const json_t *reply, const char *name)
 {
-	json_auto_t *doc = reply_load(body, n);
-	const json_t *error = json_object_get(doc, "error");
-	const char *message = json_string_value(json_object_get(error, "message"));
+	return json_string_value(json_object_get(json_object_get(reply, "error"), name));
+}
+
+static void words_of(const json_t *reply, const void *body, size_t n, char *ret, size_t cap_bytes)
+{
+	const char *message = member_of(reply, "message");
 	char raw[4 * GCA_WORDS_MAX_BYTES];
 
 	if (!message) {
@@ -57,6 +60,14 @@ static void words_of(const void *body, size_t n, char *ret, size_t cap_bytes)
 	gca_words_redact(message, ret, cap_bytes);
 }
 
+/* Of google.rpc.Code: a higher part of the exchange is to be begun anew. Other 409 are for good. */
+static bool is_aborted(int status, const json_t *reply)
+{
+	const char *name = status == 409 ? member_of(reply, "status") : NULL;
+
+	return name && strcmp(name, "ABORTED") == 0;
+}
+
 static enum tl_code code_of(int status)
 {
 	static const struct {
@@ -64,7 +75,7 @@ static enum tl_code code_of(int status)
 		enum tl_code code;
 	} rows[] = {
 		{ 401, 401, TL_E_VERIFIER_CREDENTIALS }, { 403, 403, TL_E_VERIFIER_CREDENTIALS },
-		{ 408, 409, TL_E_VERIFIER_UNAVAILABLE }, { 429, 429, TL_E_VERIFIER_BUSY },
+		{ 408, 408, TL_E_VERIFIER_UNAVAILABLE }, { 429, 429, TL_E_VERIFIER_BUSY },
 		{ 500, 599, TL_E_VERIFIER_UNAVAILABLE },
 	};
 
@@ -76,24 +87,22 @@ static enum tl_code code_of(int status)
 
 int gca_reply_parse(int status, const void *body, size_t n, json_t **ret, struct tl_error *err)
 {
+	json_auto_t *reply = reply_load(body, n);
 	char words[GCA_WORDS_MAX_BYTES];
-	json_t *reply;
 
 	if (status != 200) {
-		enum tl_code code = code_of(status);
+		enum tl_code code =
+			is_aborted(status, reply) ? TL_E_VERIFIER_UNAVAILABLE : code_of(status);
 
-		words_of(body, n, words, sizeof(words));
+		words_of(reply, body, n, words, sizeof(words));
 		return tl_fail(err, code,
 			       tl_catalogue_find(code)->class == TL_RETRY ? EAGAIN : EACCES,
 			       "status %d%s%s", status, *words ? ": " : "", words);
 	}
-	reply = reply_load(body, n);
-	if (!json_is_object(reply)) {
-		json_decref(reply);
+	if (!json_is_object(reply))
 		return tl_fail(err, TL_E_VERIFIER_RESPONSE, EBADMSG,
 			       "the reply is not a JSON object, or is too large a one");
-	}
-	*ret = reply;
+	*ret = json_incref(reply);
 	return 0;
 }
 

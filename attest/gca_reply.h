@@ -22,8 +22,9 @@
  * @status    of the response
  * @ret       status 200: the reply, a JSON object, a new reference. Set on success only.
  *
- * TL_E_VERIFIER_BUSY (429), _UNAVAILABLE (5xx, 408), _CREDENTIALS (401, 403), _REFUSED (others),
- * with the service's message; _RESPONSE when a 200 isn't a JSON object.
+ * TL_E_VERIFIER_BUSY (429), _UNAVAILABLE (5xx, 408, and 409 where google.rpc.Status says ABORTED),
+ * _CREDENTIALS (401, 403), _REFUSED (others), with the service's message; _RESPONSE when a 200
+ * isn't a JSON object.
  */
 int gca_reply_parse(int status, const void *body, size_t n, json_t **ret, struct tl_error *err);
 

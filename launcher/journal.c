@@ -20,6 +20,7 @@
 #include <teelaunch/buf.h>
 #include <teelaunch/catalogue.h>
 #include <teelaunch/cleanup.h>
+#include <teelaunch/clock.h>
 #include <teelaunch/log.h>
 
 #include "log_fields.h"
@@ -29,10 +30,17 @@
 /* A report has 256 KiB; what else is in its entry is small. */
 #define DOCUMENT_BYTES_MAX (512 * 1024)
 
+/* Its queue has room for 10 datagrams where nobody set net.unix.max_dgram_qlen (systemd does: 512),
+ * which a journald that is busy with a workload's output fills at once.
+ */
+#define ROOM_WAIT_MS 500
+#define ROOM_STEP_MS 2
+
 struct journal {
 	int fd;
 	struct sockaddr_un address;
-	atomic_ulong lost; /* not said yet */
+	atomic_bool is_stuck; /* it was waited for in vain: no more, until it reads again */
+	atomic_ulong lost;    /* not said yet */
 };
 
 bool journal_is_stream(const char *stream, int fd)
@@ -138,6 +146,32 @@ static int memory_file(const struct tl_buf *entry)
 	return take_fd(fd);
 }
 
+/* With the errno of sendmsg(2) if false. */
+static bool message_send(struct journal *j, const struct msghdr *message)
+{
+	uint64_t until_ms = tl_clock_mono_ms() + (j->is_stuck ? 0 : ROOM_WAIT_MS);
+
+	for (;;) {
+		int error;
+
+		if (sendmsg(j->fd, message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
+			j->is_stuck = false;
+			return true;
+		}
+		error = errno;
+		if (error == EINTR)
+			continue;
+		if (error == EAGAIN && tl_clock_mono_ms() < until_ms) {
+			tl_clock_sleep_ms(ROOM_STEP_MS);
+			continue;
+		}
+		if (error == EAGAIN)
+			j->is_stuck = true;
+		errno = error;
+		return false;
+	}
+}
+
 static bool send_file(struct journal *j, const struct tl_buf *entry)
 {
 	union {
@@ -160,7 +194,7 @@ static bool send_file(struct journal *j, const struct tl_buf *entry)
 		.cmsg_type = SCM_RIGHTS,
 	};
 	memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), &fd, sizeof(fd));
-	return sendmsg(j->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+	return message_send(j, &message);
 }
 
 /* By name each time: a journald that starts anew makes another socket. */
@@ -173,14 +207,10 @@ static bool entry_send(struct journal *j, const struct tl_buf *entry)
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
 	};
-	ssize_t n;
 
-	do
-		n = sendmsg(j->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	if (n < 0 && (errno == EMSGSIZE || errno == ENOBUFS))
-		return send_file(j, entry);
-	return n >= 0;
+	if (message_send(j, &message))
+		return true;
+	return (errno == EMSGSIZE || errno == ENOBUFS) && send_file(j, entry);
 }
 
 static bool built_send(struct journal *j, int built, const struct tl_buf *entry)

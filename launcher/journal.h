@@ -4,8 +4,8 @@
  * text, and no output of a workload can have them, since it comes by another way.
  *
  * journald's native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL): one datagram an entry.
- * sd_journal_sendv() of libsystemd waits without limit for a journald that doesn't read; this never
- * waits, and counts what is lost.
+ * sd_journal_sendv() of libsystemd waits without limit for a journald that doesn't read; this waits
+ * half a second, once until it reads again, and counts what is lost.
  */
 #pragma once
 
@@ -34,13 +34,13 @@ int journal_open(const char *path, struct journal **ret, struct tl_error *err);
 /**
  * One line of the log: MESSAGE as on the console without the time, PRIORITY, SYSLOG_IDENTIFIER,
  * TL_EVENT, and TL_<KEY> for each key of @text, which is as tl_log_event() writes it. False if it
- * is lost. Never blocks; any thread.
+ * is lost. Blocks for at most half a second, and only where journald has read since; any thread.
  */
 bool journal_line(void *j, int level, const char *event, const char *text);
 
 /**
  * An entry of any size: @message as it is, TL_EVENT, and one field @name with @n bytes of @value.
- * False if it is lost.
+ * False if it is lost. Blocks as journal_line() does.
  */
 bool journal_document(struct journal *j, int level, const char *event, const char *message,
 		      const char *name, const char *value, size_t n);

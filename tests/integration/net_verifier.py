@@ -22,8 +22,8 @@ def jwt(**claims):
     return ".".join(base64.urlsafe_b64encode(p).decode().rstrip("=") for p in parts)
 
 
-def fails_with(status, message="", **headers):
-    body = json.dumps({"error": {"code": status, "message": message}}).encode()
+def fails_with(status, message="", name="", **headers):
+    body = json.dumps({"error": {"code": status, "message": message, "status": name}}).encode()
     return lambda _server, connection, _request: respond(connection, status, body, **headers)
 
 
@@ -152,7 +152,8 @@ class Retried(Service):
         return got
 
     def test_each_retry_begins_with_a_new_challenge_and_new_evidence(self):
-        self.recovers("verify", fails_with(500), fails_with(503), fails_with(429), fails_with(409))
+        self.recovers("verify", fails_with(500), fails_with(503), fails_with(429),
+                      fails_with(409, name="ABORTED"))
         challenges = [json.loads(r.body)["challenge"] for r in self.server.requests
                       if ":" in r.target.split("?")[0]]
         self.assertEqual(len(set(challenges)), 5)

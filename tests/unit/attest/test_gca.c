@@ -297,7 +297,7 @@ static void a_status_becomes_its_code(void **state)
 		{ 302, TL_E_VERIFIER_REFUSED },     { 400, TL_E_VERIFIER_REFUSED },
 		{ 401, TL_E_VERIFIER_CREDENTIALS }, { 403, TL_E_VERIFIER_CREDENTIALS },
 		{ 404, TL_E_VERIFIER_REFUSED },     { 408, TL_E_VERIFIER_UNAVAILABLE },
-		{ 409, TL_E_VERIFIER_UNAVAILABLE }, { 429, TL_E_VERIFIER_BUSY },
+		{ 409, TL_E_VERIFIER_REFUSED },     { 429, TL_E_VERIFIER_BUSY },
 		{ 500, TL_E_VERIFIER_UNAVAILABLE }, { 503, TL_E_VERIFIER_UNAVAILABLE },
 		{ 599, TL_E_VERIFIER_UNAVAILABLE }, { 204, TL_E_VERIFIER_REFUSED },
 	};
@@ -308,6 +308,35 @@ static void a_status_becomes_its_code(void **state)
 		json_t *reply = NULL;
 
 		assert_true(gca_reply_parse(rows[i].status, "{}", 2, &reply, &err) < 0);
+		assert_int_equal(err.code, rows[i].code);
+		assert_null(reply);
+	}
+}
+
+static void only_an_aborted_exchange_is_begun_anew(void **state)
+{
+	static const struct {
+		int status;
+		const char *body;
+		enum tl_code code;
+	} rows[] = {
+		{ 409, "{\"error\":{\"status\":\"ABORTED\"}}", TL_E_VERIFIER_UNAVAILABLE },
+		{ 409, "{\"error\":{\"status\":\"ALREADY_EXISTS\"}}", TL_E_VERIFIER_REFUSED },
+		{ 409, "{\"error\":{\"status\":7}}", TL_E_VERIFIER_REFUSED },
+		{ 409, "{\"status\":\"ABORTED\"}", TL_E_VERIFIER_REFUSED },
+		{ 409, "ABORTED", TL_E_VERIFIER_REFUSED },
+		{ 409, "", TL_E_VERIFIER_REFUSED },
+		{ 400, "{\"error\":{\"status\":\"ABORTED\"}}", TL_E_VERIFIER_REFUSED },
+		{ 403, "{\"error\":{\"status\":\"ABORTED\"}}", TL_E_VERIFIER_CREDENTIALS },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < TL_ARRAY_SIZE(rows); i++) {
+		struct tl_error err = { 0 };
+		json_t *reply = NULL;
+
+		assert_true(gca_reply_parse(rows[i].status, rows[i].body, strlen(rows[i].body),
+					    &reply, &err) < 0);
 		assert_int_equal(err.code, rows[i].code);
 		assert_null(reply);
 	}
@@ -457,6 +486,7 @@ int main(void)
 		cmocka_unit_test(image_signatures_are_one_signed_entity),
 		cmocka_unit_test(evidence_above_the_limit_is_refused_by_name),
 		cmocka_unit_test(a_status_becomes_its_code),
+		cmocka_unit_test(only_an_aborted_exchange_is_begun_anew),
 		cmocka_unit_test(the_services_words_are_shown_escaped_and_without_tokens),
 		cmocka_unit_test(words_are_cut_and_may_be_anything),
 		cmocka_unit_test(a_200_must_be_a_json_object),
