@@ -3,11 +3,11 @@
 """coverage.py BUILD [--only FOLDER] [--update DOCUMENT] [--missing FILE] [--floors] [--run [CTEST-OPTION...]]: the lines
 and branches of our own code, folder by folder, that the tests of a build with counters (preset coverage) went through.
 
---run empties the counters and runs ctest, with these options or all tests, those of launcher/disk and src/vm in
-virtual machines among them; without it what the counters hold is told. --update writes the table into DOCUMENT,
-between its two marks; --missing writes what no test took: functions never called, then branches, each with its line.
-With --floors a folder that is below the floor of tests/check/floors.txt is a failure, and so is a folder without a
-floor or a floor without a folder.
+--run empties the counters and runs ctest, with these options or all tests, a part of the fault injection and the tests
+of launcher/disk and src/vm in virtual machines among them; without it what the counters hold is told. --update writes
+the table into DOCUMENT, between its two marks; --missing writes what no test took: functions never called, then
+branches, each with its line. With --floors a folder that is below the floor of tests/check/floors.txt is a failure, and
+so is a folder without a floor or a floor without a folder.
 
 gcov's numbers: a branch is an edge out of a condition, at -O0, so `a && b` has four. Programs that are killed write no
 counters; nor does teelaunch-unpack, which may open no file once it parses, nor what runs in the VM image."""
@@ -33,12 +33,12 @@ BEGIN, END = "<!-- coverage.py writes from here -->", "<!-- to here, by coverage
 FLOOR = re.compile(r"^(\S[^:]*): (\d+) (\d+)$")
 TESTS_TIMEOUT_S = 10800
 GUESTS = "guests"
-INJECTED_MINUTES = "7"  # of each half of vm_disk_injected_long, which begins with our own calls
-# What gcov writes at the end of a program needs memory, and it crashes without: the first takes it away. The others
-# do, too, or measure it.
-NOT_WITH_COUNTERS = "^(launch_report|launch_injected|launch_memory)$"
+# Of each part of launch_injected_long and vm_disk_injected_long. The first is drawn in the order of the seed, so that
+# each run makes the same calls fail; the second begins with our own calls.
+INJECTED_MINUTES, INJECTED_SEED = "7", "1"
 WITH_COUNTERS = (
-    ["-L", "^(unit|fuzz-replay|integration)$", "-LE", "^long$", "-E", NOT_WITH_COUNTERS],
+    ["-L", "^(unit|fuzz-replay|integration)$", "-LE", "^long$", "-E", "^launch_memory$"],  # which measures memory
+    ["-R", "^launch_injected_long$"],
     ["-R", "^vm_(disk|tool)", "-E", "^vm_(disk|tool)_injected$"],
 )
 
@@ -199,7 +199,8 @@ def run(build, options):
         for name in names:
             if name.endswith(".gcda"):
                 os.unlink(os.path.join(folder, name))
-    env = {**os.environ, "TL_MINUTES": INJECTED_MINUTES, "TL_COUNTERS": os.path.join(os.path.abspath(build), GUESTS)}
+    env = {**os.environ, "TL_MINUTES": INJECTED_MINUTES, "TL_SEED": INJECTED_SEED,
+           "TL_COUNTERS": os.path.join(os.path.abspath(build), GUESTS)}
     failed = 0
     for chosen in [options] if options else WITH_COUNTERS:
         failed |= subprocess.run(["ctest", "--test-dir", build, "--timeout", "900", "--output-on-failure",
