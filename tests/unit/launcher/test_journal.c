@@ -10,6 +10,8 @@
 
 #include <endian.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -247,6 +249,38 @@ static void a_journal_that_does_not_read_costs_no_time_and_is_told_what_it_misse
 	journal_close(j);
 }
 
+#define BUSY_LINES 2000 /* more than any queue has room for */
+
+static void *slow_reader(void *ctx)
+{
+	const struct place *p = ctx;
+	struct pollfd ready = { .fd = p->fd, .events = POLLIN };
+	char entry[4096];
+	uintptr_t n = 0;
+
+	while (n < BUSY_LINES && poll(&ready, 1, 10000) > 0) {
+		usleep(100);
+		if (recv(p->fd, entry, sizeof(entry), 0) > 0)
+			n++;
+	}
+	return (void *)n;
+}
+
+static void a_journal_that_is_busy_loses_nothing(void **state)
+{
+	struct place *p = *state;
+	struct journal *j = opened(p);
+	pthread_t thread;
+	void *heard;
+
+	assert_int_equal(pthread_create(&thread, NULL, slow_reader, p), 0);
+	for (int i = 0; i < BUSY_LINES; i++)
+		assert_true(journal_line(j, LOG_INFO, "a", "b=c"));
+	assert_int_equal(pthread_join(thread, &heard), 0);
+	assert_int_equal((uintptr_t)heard, BUSY_LINES);
+	journal_close(j);
+}
+
 static void only_the_stream_that_systemd_named_is_the_journal(void **state)
 {
 	struct stat st;
@@ -292,6 +326,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			a_journal_that_does_not_read_costs_no_time_and_is_told_what_it_missed,
 			place_make, place_remove),
+		cmocka_unit_test_setup_teardown(a_journal_that_is_busy_loses_nothing, place_make,
+						place_remove),
 		cmocka_unit_test(only_the_stream_that_systemd_named_is_the_journal),
 		cmocka_unit_test(without_a_socket_there_is_no_journal),
 	};
