@@ -206,9 +206,9 @@ class Phase:
         os.symlink(os.path.abspath(self.virtual), os.path.join(folder, "teelaunchd"))
         self.world.programs = folder
         going = self.world.path("virtual-time")
-        parts.write(going, "")
         launch = self.begin(["trap", "sleep=1000000"], env={"TL_VIRTUAL_WHILE": going})
         self.world.programs = programs
+        parts.write(going, "")  # only now: containerd needs real time to start the workload
         with open(launch.stderr_file, encoding="utf-8", errors="replace") as log:
             while not self.is_over():
                 said = log.readlines()
