@@ -303,8 +303,8 @@ int tpm_read_nv(const struct tpm_esys *t, TPM2_HANDLE index, const char *name, s
 	TSS2_RC rc;
 	int r = tpm_read_property(t, TPM2_PT_NV_BUFFER_MAX, &block, &inner);
 
-	/* What isn't the TPM's answer would fail the reading, too, and hide its own reason. */
-	if (r < 0 && inner.code != TL_E_TPM_COMMAND)
+	/* Whatever else it is would fail the reading, too, and hide its own reason. */
+	if (r < 0 && r != -ENOENT)
 		return tl_fail(err, inner.code, -r, "%s, NV 0x%08x: %s", name, index, inner.msg);
 	if (r < 0 || !block)
 		block = NV_BLOCK_FALLBACK;

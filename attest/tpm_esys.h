@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The TPM commands that attestation needs, over ESAPI, with our errors. Not thread-safe. Every call
- * blocks for at most TPM_COMMAND_BUDGET_MS per command.
+ * blocks for at most TPM_COMMAND_BUDGET_MS per command, and once more as long for an answer that an
+ * earlier one gave up.
  *
  * Errors: TL_E_TPM_GONE, TL_E_TPM_BUSY, TL_E_TPM_LOCKOUT, TL_E_TPM_COMMAND, TL_E_NO_MEMORY, and
  * what a function names.

@@ -118,13 +118,15 @@ static bool is_busy(const uint8_t *response, size_t n)
 	       is_one_of(be32_at(response + CODE_OFFSET), busy_codes, TL_ARRAY_SIZE(busy_codes));
 }
 
-/* false: no time left */
+/* false: no time left. The answer needs some, too: a TPM that is just busy would be taken for one
+ * that doesn't answer, and that is for good. */
 static bool wait_before_retry(const struct tpm_link *link, unsigned int attempt)
 {
+	const uint64_t answer_ms = link->budget_ms / 10;
 	uint64_t wait_ms = 0;
 
 	if (!tl_backoff_next(&busy_backoff, attempt, tl_clock_random(), &wait_ms) ||
-	    wait_ms >= tl_deadline_left_ms(link->deadline, tl_clock_mono_ms()))
+	    wait_ms + answer_ms >= tl_deadline_left_ms(link->deadline, tl_clock_mono_ms()))
 		return false;
 	tl_clock_sleep_ms(wait_ms);
 	return true;

@@ -44,5 +44,9 @@ enum tpm_link_state tpm_link_state(const struct tpm_link *link);
  * @keep  not this one; 0: all of them
  */
 void tpm_link_flush(struct tpm_link *link, TPM2_HANDLE keep);
-/** Flushes all, unless the last command found the TPM busy or gone. NULL is fine; returns NULL. */
+/**
+ * Flushes all, unless the last command found the TPM busy or gone; the first flush that finds it so
+ * is the last. Blocks as long as a command may, twice if an answer is still due. NULL is fine;
+ * returns NULL.
+ */
 struct tpm_link *tpm_link_close(struct tpm_link *link);

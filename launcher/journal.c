@@ -33,14 +33,15 @@
 /* Its queue has room for 10 datagrams where nobody set net.unix.max_dgram_qlen (systemd does: 512),
  * which a journald that is busy with a workload's output fills at once.
  */
-#define ROOM_WAIT_MS 500
-#define ROOM_STEP_MS 2
+#define LINE_WAIT_MS 500
+#define WAIT_MS      2000 /* of all lines, until one finds room at once */
+#define STEP_MS      2
 
 struct journal {
 	int fd;
 	struct sockaddr_un address;
-	atomic_bool is_stuck; /* it was waited for in vain: no more, until it reads again */
-	atomic_ulong lost;    /* not said yet */
+	_Atomic uint64_t waited_ms; /* for room, since a line found it at once */
+	atomic_ulong lost;          /* not said yet */
 };
 
 bool journal_is_stream(const char *stream, int fd)
@@ -149,26 +150,28 @@ static int memory_file(const struct tl_buf *entry)
 /* With the errno of sendmsg(2) if false. */
 static bool message_send(struct journal *j, const struct msghdr *message)
 {
-	uint64_t until_ms = tl_clock_mono_ms() + (j->is_stuck ? 0 : ROOM_WAIT_MS);
+	uint64_t before_ms = j->waited_ms, began_ms = tl_clock_mono_ms();
+	uint64_t left_ms = before_ms < WAIT_MS ? WAIT_MS - before_ms : 0;
+	bool has_waited = false;
 
+	left_ms = left_ms < LINE_WAIT_MS ? left_ms : LINE_WAIT_MS;
 	for (;;) {
-		int error;
+		int error = sendmsg(j->fd, message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? errno : 0;
+		uint64_t waited_ms = tl_clock_mono_ms() - began_ms;
 
-		if (sendmsg(j->fd, message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
-			j->is_stuck = false;
-			return true;
-		}
-		error = errno;
 		if (error == EINTR)
 			continue;
-		if (error == EAGAIN && tl_clock_mono_ms() < until_ms) {
-			tl_clock_sleep_ms(ROOM_STEP_MS);
+		if (error == EAGAIN && waited_ms < left_ms) {
+			has_waited = true;
+			tl_clock_sleep_ms(STEP_MS);
 			continue;
 		}
-		if (error == EAGAIN)
-			j->is_stuck = true;
+		if (has_waited)
+			j->waited_ms += waited_ms;
+		else if (!error)
+			j->waited_ms = 0;
 		errno = error;
-		return false;
+		return !error;
 	}
 }
 

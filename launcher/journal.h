@@ -5,7 +5,8 @@
  *
  * journald's native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL): one datagram an entry.
  * sd_journal_sendv() of libsystemd waits without limit for a journald that doesn't read; this waits
- * half a second, once until it reads again, and counts what is lost.
+ * for a busy one for half a second, and for two in all until it keeps up again, and counts what is
+ * lost.
  */
 #pragma once
 
@@ -34,7 +35,7 @@ int journal_open(const char *path, struct journal **ret, struct tl_error *err);
 /**
  * One line of the log: MESSAGE as on the console without the time, PRIORITY, SYSLOG_IDENTIFIER,
  * TL_EVENT, and TL_<KEY> for each key of @text, which is as tl_log_event() writes it. False if it
- * is lost. Blocks for at most half a second, and only where journald has read since; any thread.
+ * is lost. Blocks for a journald that is busy, as said above; any thread.
  */
 bool journal_line(void *j, int level, const char *event, const char *text);
 

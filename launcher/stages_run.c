@@ -10,6 +10,7 @@
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
+#include <teelaunch/file.h>
 #include <teelaunch/log.h>
 
 #include "health/cloud_monitoring.h"
@@ -51,12 +52,15 @@ static int folder_empty(const char *path, struct tl_error *err)
 {
 	DIR *dir = opendir(path);
 	const struct dirent *entry;
-	int r = 0;
+	int r = 1;
 
 	if (!dir)
 		return tl_fail_sys(err, TL_E_FOLDER, errno, "open folder '%s'", path);
-	while (r == 0 && (entry = readdir(dir))) {
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+	while (r > 0) {
+		r = tl_dir_next(dir, &entry);
+		if (r < 0)
+			r = tl_fail_sys(err, TL_E_FOLDER, -r, "read folder '%s'", path);
+		if (r <= 0 || strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
 		if (unlinkat(dirfd(dir), entry->d_name, 0) < 0)
 			r = tl_fail_sys(err, TL_E_FOLDER, errno, "folder '%s' holds '%s'", path,

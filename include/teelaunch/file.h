@@ -2,6 +2,7 @@
 /* Small files. All calls block on the file system only; every descriptor is O_CLOEXEC. */
 #pragma once
 
+#include <dirent.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -24,3 +25,9 @@ int tl_file_read(const char *path, struct tl_buf *ret, struct tl_error *err);
  */
 int tl_file_replace(int dirfd, const char *name, const void *data, size_t n, mode_t mode,
 		    struct tl_error *err);
+
+/**
+ * The next entry of @dir, "." and ".." among them: 1 with @ret, which lasts until the next call; 0
+ * at the end; -errno. (readdir(3) says the same of an end and of an error.)
+ */
+int tl_dir_next(DIR *dir, const struct dirent **ret);

@@ -141,8 +141,10 @@ static int thread_check(int tid, uint64_t capabilities, struct tl_error *err)
 
 	snprintf(path, sizeof(path), "/proc/self/task/%d/status", tid);
 	tl_buf_init(&text, STATUS_MAX);
-	if (tl_file_read(path, &text, err) < 0)
-		return access(path, F_OK) < 0 && errno == ENOENT ? 0 : -EIO;
+	if (tl_file_read(path, &text, NULL) < 0)
+		return access(path, F_OK) < 0 && errno == ENOENT
+			       ? 0
+			       : tl_fail(err, TL_E_CONFINE, EIO, "read '%s'", path);
 	s = tl_buf_str(&text);
 	snprintf(set, sizeof(set), "%016" PRIx64, capabilities);
 	if (!field_is(s, "\nNoNewPrivs:", "1") || !field_is(s, "\nSeccomp:", "2") ||

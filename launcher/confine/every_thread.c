@@ -16,6 +16,7 @@
 
 #include <teelaunch/cleanup.h>
 #include <teelaunch/clock.h>
+#include <teelaunch/file.h>
 #include <teelaunch/str.h>
 #include <teelaunch/thread.h>
 
@@ -50,11 +51,11 @@ int every_thread_list(int ret[EVERY_THREAD_MAX], size_t *ret_n)
 	DIR *dir = opendir("/proc/self/task");
 	const struct dirent *entry;
 	size_t n = 0;
-	int r = 0;
+	int r = 1;
 
 	if (!dir)
 		return -errno;
-	while (r == 0 && (entry = readdir(dir))) {
+	while (r > 0 && (r = tl_dir_next(dir, &entry)) > 0) {
 		uint64_t tid;
 
 		if (tl_str_parse_u64(entry->d_name, INT32_MAX, &tid) < 0)

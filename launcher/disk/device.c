@@ -92,18 +92,19 @@ static int serial_find(const char *serial, char ret_path[512])
 {
 	DIR *dir = opendir("/sys/block");
 	const struct dirent *entry;
-	int r = -ENOENT;
+	int more, r = -ENOENT;
 
-	while (dir && r != -ENOTUNIQ && (entry = readdir(dir))) {
+	if (!dir)
+		return r;
+	while ((more = tl_dir_next(dir, &entry)) > 0 && r != -ENOTUNIQ) {
 		if (*entry->d_name == '.' || !has_serial(entry->d_name, serial))
 			continue;
 		r = r == 0 ? -ENOTUNIQ : 0;
 		if (snprintf(ret_path, 512, "/dev/%s", entry->d_name) >= 512)
 			r = -ENAMETOOLONG;
 	}
-	if (dir)
-		closedir(dir);
-	return r;
+	closedir(dir);
+	return more < 0 ? more : r; /* another of that name may be among those that weren't read */
 }
 
 /* Opening another kind of file can have effects of its own: it is looked at first. */

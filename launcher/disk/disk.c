@@ -390,20 +390,18 @@ static int up(const struct disk_options *o, int state_fd, struct disk_record *re
 	int r = disk_record_read(o->state_dir, &rec, &before);
 	bool has_disk = r == 0;
 
-	*ret_keep = has_disk;
-	r = disk_swap_check(err);
-	if (r < 0)
-		return r;
 	/* A record of this boot. One that names an error is no reason not to try again, unless
 	 * there was a disk that doesn't open any more: another one in its place would hide that,
 	 * and what the kernel's log says of it. What couldn't be read stays: it may be the record
 	 * of a disk. */
-	if (!has_disk) {
-		*ret_keep = before.code == TL_E_DISK_RECORD || before.code == TL_E_UNSEAL;
-		if (*ret_keep)
-			return tl_fail(err, before.code, EBADMSG, "%s", before.msg);
+	*ret_keep = has_disk || before.code == TL_E_DISK_RECORD || before.code == TL_E_UNSEAL;
+	r = disk_swap_check(err);
+	if (r < 0)
+		return r;
+	if (!has_disk && *ret_keep)
+		return tl_fail(err, before.code, EBADMSG, "%s", before.msg);
+	if (!has_disk)
 		return set_up(o, state_fd, ret, err);
-	}
 	if (disk_check(&rec, &before) < 0) {
 		tl_log_event(LOG_WARNING, "disk.reopen", "msg='%s'", TL_Q(before.msg));
 		r = reopen(o, &rec, err);

@@ -87,3 +87,15 @@ int tl_file_replace(int dirfd, const char *name, const void *data, size_t n, mod
 	}
 	return 0;
 }
+
+int tl_dir_next(DIR *dir, const struct dirent **ret)
+{
+	const struct dirent *entry;
+
+	errno = 0;
+	entry = readdir(dir);
+	if (!entry)
+		return -errno;
+	*ret = entry;
+	return 1;
+}

@@ -168,9 +168,8 @@ static int entry_remove(const char *path, const struct stat *st, int type, struc
 /* Once more: what memory or descriptors were short of may be there again. */
 static int dir_remove(const char *dir)
 {
-	for (int i = 0; i < REMOVE_TRIES; i++)
-		if (nftw(dir, entry_remove, WALK_FDS, FTW_DEPTH | FTW_PHYS) == 0)
-			break;
+	for (int i = 0; i < REMOVE_TRIES && access(dir, F_OK) == 0; i++)
+		(void)nftw(dir, entry_remove, WALK_FDS, FTW_DEPTH | FTW_PHYS);
 	return access(dir, F_OK) == 0 ? -EIO : 0;
 }
 

@@ -24,6 +24,7 @@ VALGRIND = ("valgrind", "--quiet", "--error-exitcode=%d" % ERROR, "--leak-check=
 OPENAT2 = "openat2(2), which Debian 12's valgrind (3.19) doesn't know"
 LEFT_OUT = {
     "test_confine": "seccomp(2), which that valgrind doesn't know; and its own code is written while it runs",
+    "test_confine_faults": "as test_confine",
     "test_token_share": "looks for its own name as the kernel has it, which is valgrind's",
     "test_tree": OPENAT2,
     "test_unpacker": "posix_spawn() of a program that isn't there succeeds: valgrind makes a fork of a vfork",

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -255,9 +256,15 @@ class Copy:
         self.run("cmake", "--build", folder, "-j2", "--target", *TARGETS.get(program, (program,)))
         if program in ONE:
             argv, environment = self.command(folder, program, test)
-        done = subprocess.run(argv, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              stdin=subprocess.DEVNULL, timeout=TEST_TIMEOUT_S, env=environment)
-        text = re.sub(r"^\d+: ", "", done.stdout, flags=re.M)
+        done = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
+        try:
+            said = done.communicate(timeout=TEST_TIMEOUT_S)[0]
+        except subprocess.TimeoutExpired:
+            os.killpg(done.pid, signal.SIGKILL)  # and what it had started
+            done.communicate()
+            return {"(it hung)"}
+        text = re.sub(r"^\d+: ", "", said, flags=re.M)
         if re.search(r"No tests were found|\*\*\*Skipped|^Ran 0 tests|^SKIP ", text, re.M) or not text:
             raise SystemExit("%s has no test %s, or left it out:\n%s" % (program, test, text))
         found = {a or b or c for a, b, c in FAILED_TEST.findall(text)}

@@ -431,7 +431,7 @@ class Workload(unittest.TestCase):
         self.assertEqual((report["failed"], report["code"], report["class"]),
                          ("create", "TL_E_CONTAINER_LEFTOVER", "retry"), report)
 
-    def test_memory_runs_out(self):
+    def test_a_workload_runs_out_of_memory(self):
         """The limit is set from outside, on cgroup v1 or v2: the specification has none."""
         with self.start("eat=200", pause_at="created") as run:
             run.until_at("created")

@@ -437,6 +437,10 @@ static void memory_is_checked_as_a_sum_that_never_wraps(void **state)
 		for (size_t k = 0; k < want; k++) {
 			assert_string_equal(findings.items[k].category, cases[i].categories[k]);
 			assert_int_equal(findings.items[k].code, TL_E_MEMORY);
+			assert_string_equal(findings.items[k].key,
+					    strstr(cases[i].categories[k], "shm")
+						    ? "tee-dev-shm-size-kb"
+						    : "tee-mount");
 		}
 	}
 }
