@@ -353,6 +353,77 @@ static void a_line_has_what_is_now_and_what_was_done_in_between(void **state)
 	assert_non_null(strstr(tl_buf_str(&second), " uptime_s=160 load_1m_hundredths=125 "));
 }
 
+/* All that a sample can have. */
+static struct sample whole_sample(void)
+{
+	struct sample s = sample_of("v2", true);
+
+	s.has_memory_pressure = s.has_cpu_pressure = s.has_io_pressure = true;
+	s.has_cpu = s.has_disk = s.has_space = true;
+	s.workload.has_memory = s.workload.has_oom = true;
+	s.workload.has_cpu = s.workload.has_pressure = true;
+	s.workload.memory_max_bytes = 16384;
+	return s;
+}
+
+static void what_is_not_known_is_left_out(void **state)
+{
+	static const struct {
+		size_t flag;
+		const char *key;
+		bool is_difference; /* of two samples */
+	} rows[] = {
+		{ offsetof(struct sample, has_memory_pressure), " memory_stall_ms=", true },
+		{ offsetof(struct sample, has_cpu_pressure), " cpu_stall_ms=", true },
+		{ offsetof(struct sample, has_io_pressure), " io_stall_ms=", true },
+		{ offsetof(struct sample, has_cpu), " cpu_busy_ms=", true },
+		{ offsetof(struct sample, has_cpu), " load_1m_hundredths=", false },
+		{ offsetof(struct sample, has_disk), " disk_read_bytes=", true },
+		{ offsetof(struct sample, has_disk), " disk_written_bytes=", true },
+		{ offsetof(struct sample, has_space), " disk_used_bytes=", false },
+		{ offsetof(struct sample, has_space), " disk_free_bytes=", false },
+		{ offsetof(struct sample, workload.has_memory), " workload_memory_bytes=", false },
+		{ offsetof(struct sample, workload.has_memory),
+		  " workload_memory_max_bytes=", false },
+		{ offsetof(struct sample, workload.has_oom), " workload_oom_kills=", false },
+		{ offsetof(struct sample, workload.has_cpu), " workload_cpu_ms=", true },
+		{ offsetof(struct sample, workload.has_pressure),
+		  " workload_memory_stall_ms=", true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < TL_ARRAY_SIZE(rows); i++) {
+		for (unsigned int known = 0; known < 4; known++) { /* before, now */
+			struct sample before = whole_sample(), now = before;
+			auto_buf struct tl_buf line = { 0 };
+			bool is_there = rows[i].is_difference ? known == 3 : known & 2;
+
+			*(bool *)((char *)&before + rows[i].flag) = known & 1;
+			*(bool *)((char *)&now + rows[i].flag) = known & 2;
+			tl_buf_init(&line, 4096);
+			assert_int_equal(health_line(&before, &now, &line), 0);
+			if (!!strstr(tl_buf_str(&line), rows[i].key) != is_there)
+				fail_msg("%s, known %u: %s", rows[i].key, known, tl_buf_str(&line));
+		}
+	}
+}
+
+static void a_line_that_does_not_fit_is_none(void **state)
+{
+	struct sample before = whole_sample(), now = before;
+	auto_buf struct tl_buf whole = { 0 };
+
+	(void)state;
+	tl_buf_init(&whole, 4096);
+	assert_int_equal(health_line(&before, &now, &whole), 0);
+	for (size_t max = 1; max < whole.len_bytes; max++) {
+		auto_buf struct tl_buf line = { 0 };
+
+		tl_buf_init(&line, max);
+		assert_true(health_line(&before, &now, &line) < 0);
+	}
+}
+
 static void samples_are_due_in_their_period_and_missed_ones_are_left_out(void **state)
 {
 	static const struct {
@@ -438,6 +509,8 @@ int main(void)
 		cmocka_unit_test(a_sample_without_a_group_is_one_of_the_machine),
 		cmocka_unit_test(memory_only_is_nothing_but_memory),
 		cmocka_unit_test(a_line_has_what_is_now_and_what_was_done_in_between),
+		cmocka_unit_test(what_is_not_known_is_left_out),
+		cmocka_unit_test(a_line_that_does_not_fit_is_none),
 		cmocka_unit_test(samples_are_due_in_their_period_and_missed_ones_are_left_out),
 		cmocka_unit_test(memory_is_short_above_one_limit_until_below_another),
 		cmocka_unit_test(kills_are_those_since_the_last_sample),
