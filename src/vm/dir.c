@@ -165,12 +165,17 @@ static int entry_remove(const char *path, const struct stat *st, int type, struc
 	return 0;
 }
 
+static bool is_gone(const char *path)
+{
+	return access(path, F_OK) < 0 && errno == ENOENT;
+}
+
 /* Once more: what memory or descriptors were short of may be there again. */
 static int dir_remove(const char *dir)
 {
-	for (int i = 0; i < REMOVE_TRIES && access(dir, F_OK) == 0; i++)
+	for (int i = 0; i < REMOVE_TRIES && !is_gone(dir); i++)
 		(void)nftw(dir, entry_remove, WALK_FDS, FTW_DEPTH | FTW_PHYS);
-	return access(dir, F_OK) == 0 ? -EIO : 0;
+	return is_gone(dir) ? 0 : -EIO;
 }
 
 void vm_dir_done(struct vm_run *run)
