@@ -157,10 +157,12 @@ class Failures(Metadata):
         self.assertLess(got["took_ms"], 3100 + BUSY_MS)
 
     def test_a_name_that_cannot_be_resolved_is_retried_within_its_bounds(self):
-        for got in probe("metadata", "nowhere.invalid", "project", "zone"):
+        every = probe("metadata", "nowhere.invalid", "project", "zone")
+        for got in every:
             self.fails(got, "TL_E_NET_RESOLVE", "nowhere.invalid")
             self.assertEqual(got["class"], "retry")
-            self.assertGreater(got["took_ms"], 500)  # it did try again
+        # They did try again: ten waits of a random part of up to 100, 200, ... 1600 ms.
+        self.assertGreater(sum(got["took_ms"] for got in every), 500)
 
     def test_a_server_that_hangs_is_given_five_seconds(self):
         self.faults = [lambda s, _c, _r: wait_for_the_end(s) or False]
