@@ -223,7 +223,7 @@ static void *sleeper_main(void *arg)
 
 static bool has_landlock(void)
 {
-	return __real_syscall(SYS_landlock_create_ruleset, NULL, 0, 1) > 0;
+	return __real_syscall(SYS_landlock_create_ruleset, 0L, 0L, 1L) > 0;
 }
 
 static bool is_told(const struct tl_error *err)
