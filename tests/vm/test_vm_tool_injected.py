@@ -268,7 +268,7 @@ shutdown("guest-shutdown")
             done = self.without_refusal()
             self.assertRegex(done.stdout, r"== TCG \(/dev/kvm: (No such file|Permission denied)")
             return
-        for status, words in ((43, "== KVM, 1 CPU"), (0, "== TCG (/dev/kvm is there, but a guest of four instructions")):
+        for status, words in ((43, "== KVM, 1 CPU"), (0, "== TCG (/dev/kvm is there, but a guest of five instructions")):
             self.put("qemu-system-x86_64", QEMU.replace("words =", r"""
 if "isa-debug-exit" in " ".join(sys.argv):
     rom = open(sys.argv[sys.argv.index("-bios") + 1], "rb").read()
