@@ -15,7 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	FUZZ_CHECK(a.request && a.request->banks_n >= 1 && a.request->banks_n <= REQUEST_BANKS_MAX);
-	/* A certificate of no bytes is one that the chain's check refuses (test_verifier_ak_chain). */
+	/* A certificate of no bytes is one that the chain's check refuses (test_verifier_ak_chain).
+	 */
 	FUZZ_CHECK(a.request->chain_n <= REQUEST_CHAIN_MAX);
 	return 0;
 }
