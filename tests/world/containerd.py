@@ -280,6 +280,10 @@ disabled_plugins = [%s]
         return glob.glob(os.path.join(self.folder, "state/io.containerd.runtime.v2.task/*/*"),
                          include_hidden=True)
 
+    def runc_states(self):
+        """What runc knows of containers: its folder of each."""
+        return glob.glob(os.path.join(self.folder, "run/runc/*/*"))
+
     def groups_left(self):
         """Where this world's cgroup still stands, as far as this machine has cgroups mounted."""
         return ["cgroup " + path for path in glob.glob("/sys/fs/cgroup/" + self.group) +

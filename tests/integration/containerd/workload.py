@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workloads in a real containerd and runc: how they end, what of them is seen, what is left."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -146,10 +147,38 @@ class Workload(unittest.TestCase):
             print("containerd left what it was removing:", [left.pop(b) for b in hidden])
         self.assertEqual(left, {}, self.world.store.process.words()[-6000:])
 
+    def runs_runc(self, number):
+        """Whether a runc of this world runs; each is sent the signal."""
+        found = False
+        for pid in self.world.store.pids():
+            with contextlib.suppress(OSError):  # it may end between the looks
+                with open("/proc/%d/cmdline" % pid, "rb") as f:  # empty: a zombie
+                    if os.path.basename(f.read().split(b"\0")[0]) == b"runc":
+                        found = True
+                        os.kill(pid, number)
+        return found
+
+    def runc_forgets(self):
+        """A containerd that was killed, or lost its own state, no longer ends what its runc still knows: the
+        next creation of the same name would fail of it once. As above: containerd's, and /run's."""
+        for number in (0, signal.SIGKILL):  # a creation may still go on; one without a start stays
+            end = time.monotonic() + 5
+            while self.runs_runc(number) and time.monotonic() < end:
+                time.sleep(0.02)
+        left = self.world.store.runc_states()
+        for path in left:
+            shutil.rmtree(path)
+        if left:
+            print("containerd left to runc:", [os.path.basename(path) for path in left])
+
     def tearDown(self):
-        """Nothing of ours is left in containerd, and no folder of FIFOs on the disk."""
+        """Nothing of ours is left in containerd or runc, and no folder of FIFOs on the disk."""
         self.assertEqual(self.left(), [])
         self.no_bundle_is_left()
+        end = time.monotonic() + 10
+        while self.world.store.runc_states() and time.monotonic() < end:
+            time.sleep(0.02)
+        self.assertEqual(self.world.store.runc_states(), [])
         left = subprocess.run(["find", self.world.top, "-path", "*/c", "-prune", "-o", "-type", "p",
                                "-print"], stdout=subprocess.PIPE, check=True).stdout.decode()
         self.assertEqual([p for p in left.split() if "/output-" in p], [])
@@ -393,6 +422,7 @@ class Workload(unittest.TestCase):
             report = run.finish()
             self.assertEqual((report["failed"], report["code"], report["class"]),
                              ("wait", "TL_E_WORKLOAD_LOST", "retry"), report)
+        self.runc_forgets()
 
     def test_containerd_restarts_between_creation_and_start(self):
         with self.start("say=ran", "exit=7", pause_at="created") as run:
@@ -420,6 +450,7 @@ class Workload(unittest.TestCase):
                 outcomes.add(report.get("failed", "worked"))
             self.assertEqual(self.left(), [])
             self.no_bundle_is_left()
+            self.runc_forgets()
         print("containerd away during creation:", sorted(outcomes))
 
     def test_containerd_away_from_the_start(self):
