@@ -19,6 +19,35 @@
 
 #define BUDGET_MS 120
 
+/* While it is not 0: the clock, which moves when something waits, and by 1 for each command. */
+static uint64_t virtual_ms;
+static uint64_t sent_last_ms, next_random;
+
+uint64_t __real_tl_clock_mono_ms(void);
+uint64_t __wrap_tl_clock_mono_ms(void);
+uint64_t __real_tl_clock_random(void);
+uint64_t __wrap_tl_clock_random(void);
+void __real_tl_clock_sleep_ms(uint64_t ms);
+void __wrap_tl_clock_sleep_ms(uint64_t ms);
+
+uint64_t __wrap_tl_clock_mono_ms(void)
+{
+	return virtual_ms ? virtual_ms : __real_tl_clock_mono_ms();
+}
+
+uint64_t __wrap_tl_clock_random(void)
+{
+	return virtual_ms ? next_random : __real_tl_clock_random();
+}
+
+void __wrap_tl_clock_sleep_ms(uint64_t ms)
+{
+	if (virtual_ms)
+		virtual_ms += ms;
+	else
+		__real_tl_clock_sleep_ms(ms);
+}
+
 /* The answer is the same from the last one on. NULL: reading fails. */
 struct fake {
 	TSS2_TCTI_CONTEXT_COMMON_V2 common;
@@ -39,6 +68,8 @@ static TSS2_RC fake_transmit(TSS2_TCTI_CONTEXT *tcti, size_t size, const uint8_t
 		assert_memory_equal(f->last, command, size);
 	memcpy(f->last, command, size);
 	f->n_sent++;
+	sent_last_ms = virtual_ms;
+	virtual_ms += virtual_ms > 0;
 	return TSS2_RC_SUCCESS;
 }
 
@@ -145,6 +176,33 @@ static void a_tpm_that_stays_busy_is_given_up_in_time(void **state)
 	assert_true(f.n_sent > 1);
 	assert_true(tl_clock_mono_ms() - start_ms < 100 * BUDGET_MS);
 	tpm_esys_done(&t);
+}
+
+/* One that is sent at the end of the budget would be late, and a late TPM is gone for good. */
+static void the_last_try_has_a_tenth_of_the_budget_for_its_answer(void **state)
+{
+	uint64_t latest_ms = 0;
+
+	(void)state;
+	for (uint64_t i = 0; i < 200; i++) {
+		const uint64_t begin_ms = 1000000;
+		struct tpm_link *link;
+		struct fake f;
+
+		virtual_ms = begin_ms;
+		next_random = UINT64_MAX / 200 * i;
+		fake_init(&f, retry_answer, NULL);
+		link = link_to(&f);
+		(void)talk(link);
+		assert_int_equal(tpm_link_state(link), TPM_LINK_BUSY);
+		assert_true(f.n_sent > 1);
+		assert_true(sent_last_ms - begin_ms <= BUDGET_MS - BUDGET_MS / 10);
+		if (sent_last_ms - begin_ms > latest_ms)
+			latest_ms = sent_last_ms - begin_ms;
+		tpm_link_close(link);
+	}
+	virtual_ms = 0;
+	assert_true(latest_ms > BUDGET_MS / 2); /* what is there beside it is used */
 }
 
 static void a_silent_tpm_is_given_up_in_time_and_for_good(void **state)
@@ -255,6 +313,24 @@ static void every_answer_that_is_not_one_gets_a_code_and_keeps_ret(void **state)
 	}
 }
 
+/* The first command asks how much of an index can be read at once. */
+static void why_nothing_can_be_read_at_all_is_not_taken_for_what_nv_lacks(void **state)
+{
+	struct tl_error err = { 0 };
+	struct tl_blob blob = { 0 };
+	struct tpm_esys t;
+	struct fake f;
+
+	(void)state;
+	fake_init(&f, answers[2].answer, NULL);
+	open_esys(&f, &t);
+	assert_true(tpm_read_nv(&t, 0x01c10003, "template", 64, TL_E_AK_CERT, &blob, &err) < 0);
+	assert_int_equal(err.code, TL_E_TPM_COMMAND);
+	assert_int_equal(f.n_sent, 1);
+	assert_null(blob.bytes);
+	tpm_esys_done(&t);
+}
+
 static const struct {
 	const char *answer; /* TPM2_GetCapability(PCRS) */
 	const char *message;
@@ -327,10 +403,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_busy_tpm_is_asked_again_with_the_same_bytes),
 		cmocka_unit_test(a_tpm_that_stays_busy_is_given_up_in_time),
+		cmocka_unit_test(the_last_try_has_a_tenth_of_the_budget_for_its_answer),
 		cmocka_unit_test(a_silent_tpm_is_given_up_in_time_and_for_good),
 		cmocka_unit_test(a_link_that_was_late_sends_nothing_any_more),
 		cmocka_unit_test(a_lost_connection_is_said_and_stays_lost),
 		cmocka_unit_test(every_answer_that_is_not_one_gets_a_code_and_keeps_ret),
+		cmocka_unit_test(why_nothing_can_be_read_at_all_is_not_taken_for_what_nv_lacks),
 		cmocka_unit_test(banks_that_cannot_be_used_are_named),
 		cmocka_unit_test(empty_banks_are_skipped_and_the_order_is_kept),
 	};
