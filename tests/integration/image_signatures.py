@@ -253,7 +253,9 @@ class RogueRegistry(Case):
             handler.reply(status[0], b"{}")
             return True
         rogue.hooks.append(refuse)
+        before = len(rogue.seen())
         found, problems, _ = driver.ask()
+        self.assertEqual(len(rogue.seen()) - before, 6)  # three tries for the tag and three for the referrers
         self.assertEqual(found, [pair])
         self.assertIn("TL_E_REGISTRY_SERVER", problems[0])
         status[0] = 403

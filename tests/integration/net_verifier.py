@@ -178,6 +178,12 @@ class Retried(Service):
         self.assertGreaterEqual(got["took_ms"], 500)
         self.assertLess(got["took_ms"], 2500 + BUSY_MS)
 
+    def test_a_call_that_hangs_is_given_twenty_seconds(self):
+        """The launcher's own limit: without --try."""
+        took_ms = self.recovers("verify", hangs)["took_ms"]
+        self.assertGreaterEqual(took_ms, 20000)
+        self.assertLess(took_ms, 22000 + BUSY_MS)
+
     def test_replies_that_cannot_be_read_are_asked_for_again(self):
         self.recovers("location", says("{}"), says('{"name":"projects/../x"}'))
         self.recovers("challenge", says("<html>"), says("{}"))

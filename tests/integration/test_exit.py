@@ -21,6 +21,7 @@ from manager import Manager  # noqa: E402
 from world import REPORT_PREFIX  # noqa: E402
 
 POWER_OFF, RESTART, HELD = -signal.SIGINT, -signal.SIGHUP, 0
+LAST_LINE = "event=launch.exiting msg='TEE container launcher exiting' exit_code=%d "
 PRODUCTION, DEBUG = "confidential-space.hardened=true", "confidential-space.hardened=false"
 GET = "org.freedesktop.DBus.Properties.Get"
 
@@ -84,9 +85,11 @@ class Exit(unittest.TestCase):
             self.assertEqual((report["code"], report["action"], report["exit_code"], report["result"]),
                              ("TL0906", "stop", 1, "fatal"))
             self.assertIn(ended[2], report["message"])
+            self.assertIn(LAST_LINE % 1, self.console)
             manager.calls.clear()
             self.assertEqual(self.exit(ended, DEBUG), HELD, self.said)
             self.assertEqual(manager.calls, [])
+            self.assertIn(LAST_LINE % 4, self.console)
             self.assertEqual((self.report()["action"], self.report()["exit_code"]), ("hold", 4))
 
     def test_a_machine_that_cannot_say_what_it_is_counts_as_production(self):

@@ -8,6 +8,7 @@ import os
 
 import launch_case
 import metadata
+import token_check
 
 VALUE = "canary-variable-value"
 EMPTY_DENIED = "canary-denied-value"
@@ -59,6 +60,10 @@ class Secrets(launch_case.LaunchCase):
                                  "the signature of the token": launch.token.split(".")[2],
                                  "the access token": metadata.ACCESS_TOKEN, "an API key": API_KEY}, launch)
         self.note("variable, token, access token and API key: in none of %d files", n)
+        claims = json.loads(token_check.unbase64url(launch.token.split(".")[1]))
+        self.assertIn(metadata.ACCOUNT, claims["google_service_accounts"])
+        for told in (metadata.ACCOUNT, "google_service_accounts", "eat_profile", "secboot", "oemid"):
+            self.assertNotIn(told, launch.console + launch.stderr)
 
     def test_identity_tokens_are_told_nowhere(self):
         fixed = metadata.identity_token(self.world.metadata.folder, "canary-audience")

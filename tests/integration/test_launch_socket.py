@@ -126,6 +126,8 @@ class Socket(launch_case.LaunchCase):
         self.checked(token)
         with self.assertRaises(OSError):
             os.unlink(inside)
+        self.assertEqual(sorted(os.listdir(os.path.dirname(inside))),
+                         ["attestation_verifier_claims_token", "teeserver.sock", "token.status"])
         self.end(launch)
         self.note("the same socket inside the container, read-only folder")
 

@@ -103,7 +103,8 @@ def a_killed_launcher_powers_off(m):
     m.launch()
     m.until("stage=disk")
     m.send("systemctl kill --kill-whom=main --signal=KILL teelaunchd.service")
-    m.ends(POWER_OFF, "event=exit end=signal", "TL0906", "KILL", "event=exit.workload_left")
+    m.ends(POWER_OFF, "event=exit end=signal", "TL0906", "KILL", "event=exit.workload_left",
+           "event=launch.exiting msg='TEE container launcher exiting' exit_code=1 ")
 
 
 def a_killed_launcher_on_a_debug_image_holds(m):

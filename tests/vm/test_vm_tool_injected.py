@@ -272,7 +272,7 @@ shutdown("guest-shutdown")
             self.put("qemu-system-x86_64", QEMU.replace("words =", r"""
 if "isa-debug-exit" in " ".join(sys.argv):
     rom = open(sys.argv[sys.argv.index("-bios") + 1], "rb").read()
-    assert len(rom) == 65536 and rom[-16:-9] == bytes.fromhex("dbe3b015e6f4f4")
+    assert len(rom) == 65536 and rom[-16:-8] == bytes.fromhex("9bdbe3b015e6f4f4")
     sys.exit(%d)
 words =""" % status) + ASK)
             done = self.without_refusal()

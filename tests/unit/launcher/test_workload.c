@@ -133,6 +133,31 @@ static void a_full_pipe_costs_one_wait_and_then_drops(void **state)
 	close(fds[1]);
 }
 
+static void a_console_that_was_stuck_is_written_again(void **state)
+{
+	static char much[256 * 1024];
+	int fds[2];
+	struct sink s;
+	char byte;
+
+	(void)state;
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	sink_open(&s, fds[1], true);
+	s.is_console = true;
+	memset(much, 'x', sizeof(much));
+	much[sizeof(much) - 1] = '\n';
+	sink_write(&s, much, sizeof(much));
+	assert_true(s.dropped_bytes > 0 && s.dropped_bytes < sizeof(much));
+	for (uint64_t left = sizeof(much) - s.dropped_bytes; left > 0; left--)
+		assert_int_equal(read(fds[0], &byte, 1), 1);
+	sink_write(&s, "z\n", 2);
+	assert_int_equal(read(fds[0], much, sizeof(much)), 3);
+	assert_memory_equal(much, "\nz\n", 3);
+	sink_close(&s);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static void a_socket_nobody_reads_and_a_closed_pipe_only_drop(void **state)
 {
 	static char much[1024 * 1024];
@@ -212,6 +237,85 @@ static void output_is_relayed_to_its_end_and_the_pipes_go(void **state)
 	(void)state;
 	relay_check(true, "one\ntwo");
 	relay_check(false, "workload: one\nworkload: two\n");
+}
+
+/* Standard output as records; the caller frees and closes what is set. */
+static struct output *records_open(char *dir, int out[2])
+{
+	struct output_config config = { .dir = dir, .console_fd = -1, .stderr_fd = -1 };
+	struct tl_error err = { 0 };
+	struct output *o = NULL;
+
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	config.stdout_fd = out[1];
+	assert_int_equal(output_open(&config, &o, &err), 0);
+	assert_int_equal(output_start(o, &err), 0);
+	return o;
+}
+
+/* All of it fits into the pipe. */
+static size_t records_finish(struct output *o, const char *dir, int out[2], char *ret, size_t cap)
+{
+	struct output_stats stats = { 0 };
+	size_t n = 0;
+	ssize_t k;
+
+	output_finish(o, 5000, &stats);
+	assert_int_equal(stats.dropped_bytes, 0);
+	output_free(o);
+	close(out[1]);
+	while (n < cap - 1 && (k = read(out[0], ret + n, cap - 1 - n)) > 0)
+		n += (size_t)k;
+	ret[n] = '\0';
+	close(out[0]);
+	assert_int_equal(rmdir(dir), 0);
+	return n;
+}
+
+/* 'a' makes each character begin at an odd place, and lines are cut at an even one. */
+static void no_character_is_cut_where_a_long_line_is(void **state)
+{
+	char dir[] = "/tmp/tl-output-XXXXXX";
+	static char text[1 + 2 * 20000 + 1], got[128 * 1024];
+	struct output *o;
+	size_t found = 0;
+	int out[2];
+
+	(void)state;
+	text[0] = 'a';
+	for (size_t i = 1; i + 1 < sizeof(text); i += 2)
+		memcpy(text + i, "\xc3\xa4", 2);
+	o = records_open(dir, out);
+	write_and_close(output_stdout_path(o), text);
+	write_and_close(output_stderr_path(o), "");
+	(void)records_finish(o, dir, out, got, sizeof(got));
+	for (const char *at = got; (at = strstr(at, "\xc3\xa4")); at += 2)
+		found++;
+	assert_int_equal(found, 20000);
+	assert_null(strstr(got, "\\ufffd"));
+	assert_null(strstr(got, "\xef\xbf\xbd"));
+}
+
+static void a_line_that_comes_in_pieces_is_one_record(void **state)
+{
+	char dir[] = "/tmp/tl-output-XXXXXX", got[256];
+	struct output *o;
+	int out[2], fd;
+
+	(void)state;
+	o = records_open(dir, out);
+	fd = open(output_stdout_path(o), O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	for (const char *at = "one\xc3\xa4t"; *at; at++) {
+		assert_int_equal(write(fd, at, 1), 1);
+		tl_clock_sleep_ms(10);
+	}
+	assert_int_equal(write(fd, "wo\n", 3), 3);
+	close(fd);
+	write_and_close(output_stderr_path(o), "");
+	(void)records_finish(o, dir, out, got, sizeof(got));
+	assert_string_equal(got, "{\"message\":\"one\xc3\xa4two\",\"severity\":\"INFO\"}\n");
 }
 
 static atomic_bool is_logging = true;
@@ -433,6 +537,9 @@ int main(void)
 		cmocka_unit_test(only_a_program_that_cannot_start_is_the_workloads_fault),
 		cmocka_unit_test(a_specification_that_changed_is_fatal),
 		cmocka_unit_test(a_full_pipe_costs_one_wait_and_then_drops),
+		cmocka_unit_test(a_console_that_was_stuck_is_written_again),
+		cmocka_unit_test(no_character_is_cut_where_a_long_line_is),
+		cmocka_unit_test(a_line_that_comes_in_pieces_is_one_record),
 		cmocka_unit_test(a_socket_nobody_reads_and_a_closed_pipe_only_drop),
 		cmocka_unit_test(output_is_relayed_to_its_end_and_the_pipes_go),
 		cmocka_unit_test(lines_of_workload_and_log_do_not_tear_one_another),
