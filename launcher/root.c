@@ -9,6 +9,8 @@
 #include <teelaunch/cmdline.h>
 #include <teelaunch/file.h>
 
+#include "disk/dm_device.h"
+
 #define HASH_KEY "roothash"
 
 int root_hash_parse(const char *cmdline, char ret[ROOT_HASH_HEX + 1], struct tl_error *err)
@@ -109,6 +111,14 @@ int root_table_judge(const struct dm_table *t, const char *hash, struct tl_error
 			       "root: device '%s' has root hash %s, the command line %s", t->name,
 			       args->items[ARG_HASH], hash);
 	return options_judge(args, err);
+}
+
+int root_status_judge(const char *status, struct tl_error *err)
+{
+	if (*status != 'V' || (status[1] && status[1] != ' '))
+		return tl_fail(err, TL_E_ROOT, EBADMSG,
+			       "root: a block didn't match its hash (dm-verity says '%s')", status);
+	return 0;
 }
 
 /* --- the mounts ----------------------------------------------------------------------------- */
@@ -227,7 +237,8 @@ int root_check(const char *cmdline, const struct mount_list *mounts,
 {
 	const struct mount_entry *root = mount_of_path(mounts, "/");
 	auto_dm_table struct dm_table table = { 0 };
-	char hash[ROOT_HASH_HEX + 1];
+	char hash[ROOT_HASH_HEX + 1], status[DM_DEVICE_PARAMS_MAX];
+	struct tl_error why = { 0 };
 	int r = root_hash_parse(cmdline, hash, err);
 
 	if (r == 0 && !root)
@@ -238,6 +249,10 @@ int root_check(const char *cmdline, const struct mount_list *mounts,
 			    root->fs_type, root->source, root->major, root->minor);
 	if (r == 0)
 		r = root_table_judge(&table, hash, err);
+	if (r == 0 && dm_device_status(table.name, sizeof(status), status, &why) < 0)
+		r = tl_fail(err, TL_E_ROOT, EIO, "root: %s", why.msg);
+	if (r == 0)
+		r = root_status_judge(status, err);
 	if (r == 0)
 		r = root_mounts_judge(mounts, err);
 	if (r == 0)

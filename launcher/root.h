@@ -22,7 +22,7 @@ int root_mounts_read(struct mount_list *ret, struct tl_error *err);
 /**
  * Refuse, with TL_E_ROOT or TL_E_MOUNTS, a machine whose code could be another than the measured
  * one. @cmdline is the text of the kernel's command line, with no flag in doubt (machine_read()).
- * @ret_hash gets the root hash, on success only. Blocks for one ioctl.
+ * @ret_hash gets the root hash, on success only. Blocks for two ioctls.
  */
 int root_check(const char *cmdline, const struct mount_list *mounts,
 	       char ret_hash[ROOT_HASH_HEX + 1], struct tl_error *err);
@@ -34,5 +34,11 @@ int root_hash_parse(const char *cmdline, char ret[ROOT_HASH_HEX + 1], struct tl_
 /** One dm-verity target over the whole device, read-only, with this hash, that never gives out a
  * block it hasn't checked. TL_E_ROOT. */
 int root_table_judge(const struct dm_table *table, const char *hash, struct tl_error *err);
+/**
+ * dm-verity's status line: "V" while every block that was read matched, "C" once one didn't; from
+ * Linux 6.16 on with a word of error correction behind it (verity_status() in
+ * drivers/md/dm-verity-target.c). TL_E_ROOT.
+ */
+int root_status_judge(const char *status, struct tl_error *err);
 /** TL_E_MOUNTS, naming the first mount that may not be. */
 int root_mounts_judge(const struct mount_list *mounts, struct tl_error *err);

@@ -9,6 +9,7 @@ import signal
 import time
 
 import launch_case
+import measured
 import parts
 from valve import FRAME_HEAD, PREFACE, Valve, exactly
 
@@ -63,6 +64,29 @@ class Drift(launch_case.LaunchCase):
         launch, forger = self.forged_launch(b'"exit=39"', b'"exit=41"', cmd='["exit=40"]')
         self.assertEqual(forger.forged, 0)
         self.assert_end(launch, 1, "workload")
+
+    def test_a_name_that_means_another_image_by_then_changes_nothing(self):
+        """Quirk 21: what is measured is what the container was made from, whatever its name means now."""
+        path, moved = self.world.path("mover.sock"), []
+        ctr, ref = self.world.containerd.ctr, self.world.registry.ref
+        name, other = self.images
+        self.assert_end(self.world.launch(self.world.attributes(other, cmd='["exit=0"]')), 0, "success")
+        attributes = self.world.attributes(name, cmd='["exit=0"]')
+
+        def on_call(_):
+            if not moved and "event=stage.done stage=pull" in launch.stderr:
+                moved.append(ctr("images", "tag", "--force", ref(other), ref(name)))
+        self.world.boot("--hardened")
+        with Valve(path, self.world.containerd.socket, on_call=on_call):
+            launch = self.world.launch_start(attributes, options=["--containerd", path])
+            launch.wait()
+        self.assert_end(launch, 0, "success")
+        self.assertEqual(len(moved), 1)
+        inspect = self.world.images.inspect
+        self.assertNotEqual(inspect(name)[0], inspect(other)[0])
+        line, = [x for x in ctr("images", "list").splitlines() if x.startswith(ref(name) + " ")]
+        self.assertIn(inspect(other)[0], line)  # it really was moved
+        self.assertEqual(self.world.tpm.pcr(13), measured.register(measured.events(attributes, inspect(name))))
 
     def kill_container(self):
         """The process that waits for the start; gone once containerd says so."""

@@ -144,8 +144,9 @@ class Health(launch_case.LaunchCase):
         self.assertIn("All health monitoring metrics enabled", launch.console)
         # "All" is said by PCR 15; the event is about memory alone.
         self.assertEqual(self.assert_measured(launch), b"\0")
-        record = measured.record(self.attributes, launch.command, self.world.metadata.host)
+        record = measured.record(self.attributes, launch.command, self.world.metadata.host, nofile=measured.nofile())
         self.assertEqual(record["operator"]["monitoring"], "all")
+        self.assertEqual(self.world.tpm.pcr(15), measured.record_register(record))
         self.assert_written(server, found)
         self.assertRegex(launch.console, r"event=cloud_monitoring.end written=%d dropped=0 failures=1" % len(found))
         self.assertNotIn(metadata.ACCESS_TOKEN, launch.console + launch.stderr)

@@ -60,6 +60,7 @@ class Measured(launch_case.LaunchCase):
                        "type=tmpfs,source=tmpfs,destination=/data"}, {}),
             ({}, {"options": ["--token-rate", "7", "--stop-grace-ms", "0", "--log-level", "debug",
                               "--verifier-api", "verifyAttestation"]}),
+            ({"monitoring_enable": "all"}, {}),
         )
         seen = set()
         for keys, options in cases:

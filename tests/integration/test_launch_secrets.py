@@ -62,7 +62,7 @@ class Secrets(launch_case.LaunchCase):
         self.note("variable, token, access token and API key: in none of %d files", n)
         claims = json.loads(token_check.unbase64url(launch.token.split(".")[1]))
         self.assertIn(metadata.ACCOUNT, claims["google_service_accounts"])
-        for told in (metadata.ACCOUNT, "google_service_accounts", "eat_profile", "secboot", "oemid"):
+        for told in (metadata.ACCOUNT, "google_service_accounts", "eat_profile", "oemid"):
             self.assertNotIn(told, launch.console + launch.stderr)
 
     def test_identity_tokens_are_told_nowhere(self):

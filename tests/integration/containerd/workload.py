@@ -13,6 +13,7 @@ import time
 import unittest
 
 import scratch
+import rpc_proxy  # found by way of scratch
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DRIVER = sys.argv.pop(1) if len(sys.argv) > 1 else None
@@ -338,13 +339,19 @@ class Workload(unittest.TestCase):
             self.assertTrue(run.read("console").endswith(b"got it\n"))
 
     def test_sigterm_before_the_start_is_not_lost(self):
-        with self.start("sleep=60", pause_at="created", kill_grace_ms=5000) as run:
+        path = self.world.path("calls.sock")
+        with rpc_proxy.RpcProxy(path, self.world.socket, lambda _path, _nth: None) as proxy, \
+                self.start("sleep=60", pause_at="created", kill_grace_ms=3000, socket=path) as run:
             run.until_at("created")
             run.process.send_signal(signal.SIGTERM)
             time.sleep(0.1)
             run.go()
             # PID 1 of a namespace ignores a signal it has no handler for: the grace ends it.
             self.assert_end(run.finish(), 137, "TL_E_WORKLOAD_SIGNAL", signal.SIGKILL)
+        calls = [c.rpartition("/")[2] for c in proxy.calls if ".Tasks/" in c]
+        start = calls.index("Start")
+        self.assertNotIn("Kill", calls[:start])
+        self.assertGreaterEqual(calls[start:].count("Kill"), 2, calls)  # SIGTERM, then SIGKILL
 
     def test_sigkill_after_the_grace(self):
         with self.start("ignore=15", "say=ready", "sleep=60", kill_grace_ms=500) as run:
@@ -388,6 +395,10 @@ class Workload(unittest.TestCase):
             run.process.wait()
         self.assert_end(self.run_to_end("say=second"), 0)
         subprocess.run(["rm", "-rf", run.dir], check=True)
+
+    def test_a_snapshot_that_stayed_alone_is_removed(self):
+        self.world.ctr("snapshots", "prepare", "tee-snapshot", self.image["chain_id"])
+        self.assert_end(self.run_to_end("say=second"), 0)
 
     def test_containerd_restarts_during_the_run(self):
         with self.start("trap=15", "say=up", "wait=still here", "exit=5") as run:

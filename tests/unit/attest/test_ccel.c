@@ -120,6 +120,9 @@ static void a_log_that_is_cut_anywhere_is_refused(void **state)
 	for (size_t n = 0; n < b.len_bytes; n++)
 		if (n != end_header && n != end_1)
 			refused(&b, n, n < end_header ? "header" : "");
+	b.len_bytes = 0;
+	put_fill(&b, 0xff, 100);
+	refused(&b, b.len_bytes, "header");
 }
 
 static void what_no_firmware_writes_is_refused(void **state)

@@ -111,8 +111,8 @@ static struct tl_banks banks_of(const json_t *names)
 }
 
 /* Both ways: from the events, and from the decoded bytes. */
-static void check_replay(const struct tl_event_list *list, const struct tl_buf *log, uint16_t hash,
-			 const char *want)
+static void check_replay(const struct tl_event_list *list, const struct tl_buf *log,
+			 enum tl_cel_form form, uint16_t hash, const char *want)
 {
 	uint8_t reg[TL_HASH_SIZE_MAX];
 	auto_cel struct tl_cel cel = { 0 };
@@ -122,6 +122,8 @@ static void check_replay(const struct tl_event_list *list, const struct tl_buf *
 	memset(reg, 0xAA, sizeof(reg));
 	assert_int_equal(tl_cel_decode(log->data, log->len_bytes, &cel, NULL, NULL), 0);
 	assert_int_equal(cel.n, list->n);
+	if (cel.n > 0) /* one record says it, too */
+		assert_int_equal(cel.form, form);
 	assert_int_equal(tl_cel_replay(&cel, hash, reg, NULL), 0);
 	assert_hex_equal(reg, tl_hash_size(hash), want);
 }
@@ -148,7 +150,7 @@ static void check_tpm(const struct tl_event_list *list, const json_t *tpm)
 	assert_int_equal(tl_cel_encode(list, TL_CEL_TPM, &banks, &log, NULL), 0);
 	check_bytes(&log, tpm);
 	for (size_t i = 0; i < banks.n; i++)
-		check_replay(list, &log, banks.hashes[i],
+		check_replay(list, &log, TL_CEL_TPM, banks.hashes[i],
 			     text_of(json_object_get(tpm, "pcr13"), tl_hash_name(banks.hashes[i])));
 }
 
@@ -160,7 +162,7 @@ static void check_tdx(const struct tl_event_list *list, const json_t *tdx)
 	tl_buf_init(&log, TL_CEL_MAX_BYTES);
 	assert_int_equal(tl_cel_encode(list, TL_CEL_TDX, &banks, &log, NULL), 0);
 	check_bytes(&log, tdx);
-	check_replay(list, &log, TL_SHA384, text_of(tdx, "rtmr3"));
+	check_replay(list, &log, TL_CEL_TDX, TL_SHA384, text_of(tdx, "rtmr3"));
 }
 
 static void check_contents(const struct tl_event_list *list, const json_t *tlvs)

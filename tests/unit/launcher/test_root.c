@@ -109,6 +109,26 @@ static void the_root_is_one_verity_target_that_checks_every_block(void **state)
 	}
 }
 
+static void a_root_with_a_block_that_did_not_match_is_refused(void **state)
+{
+	static const struct {
+		const char *status;
+		bool is_good;
+	} cases[] = {
+		{ "V", true }, { "V -", true }, { "V 12", true }, { "C", false },  { "C -", false },
+		{ "", false }, { " V", false }, { "v", false },   { "VC", false }, { "0 V", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < TL_ARRAY_SIZE(cases); i++) {
+		struct tl_error err = { 0 };
+
+		assert_int_equal(root_status_judge(cases[i].status, &err),
+				 cases[i].is_good ? 0 : -EBADMSG);
+		assert_int_equal(err.code, cases[i].is_good ? 0 : TL_E_ROOT);
+	}
+}
+
 /* What an image of ours has, in the order in which it is mounted. */
 static const char *const mounts_good[] = {
 	"20 1 253:0 / / ro,nosuid,nodev - erofs /dev/dm-0 ro,user_xattr",
@@ -213,6 +233,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_root_hash_is_one_exact_word),
 		cmocka_unit_test(the_root_is_one_verity_target_that_checks_every_block),
+		cmocka_unit_test(a_root_with_a_block_that_did_not_match_is_refused),
 		cmocka_unit_test(only_what_the_image_mounts_may_be_mounted),
 		cmocka_unit_test(a_root_that_is_no_device_of_the_device_mapper_is_refused),
 	};

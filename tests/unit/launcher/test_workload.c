@@ -150,6 +150,7 @@ static void a_console_that_was_stuck_is_written_again(void **state)
 	assert_true(s.dropped_bytes > 0 && s.dropped_bytes < sizeof(much));
 	for (uint64_t left = sizeof(much) - s.dropped_bytes; left > 0; left--)
 		assert_int_equal(read(fds[0], &byte, 1), 1);
+	assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
 	sink_write(&s, "z\n", 2);
 	assert_int_equal(read(fds[0], much, sizeof(much)), 3);
 	assert_memory_equal(much, "\nz\n", 3);

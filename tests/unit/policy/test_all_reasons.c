@@ -80,6 +80,7 @@ static const struct row rows[] = {
 	{ "\"ita-region\":7", "", { TL_E_ATTRIBUTES_TYPE, TL_E_ITA_PAIR } },
 	{ "\"ita-api-key\":7", "", { TL_E_ATTRIBUTES_TYPE, TL_E_ITA_PAIR } },
 	{ "\"ita-api-key\":\"k\",\"ita-region\":\"\"", "", { TL_E_ITA_PAIR } },
+	{ "\"ita-api-key\":\"\",\"ita-region\":\"US\"", "", { TL_E_ITA_PAIR } },
 	{ "\"tee-install-gpu-driver\":\"yes\"", "", { TL_E_KEY_BOOL, TL_E_FEATURE } },
 	/* It is set, though to something that is no string: "not set" would be wrong. */
 	{ "\"tee-image-reference\":7", "", { TL_E_ATTRIBUTES_TYPE } },
